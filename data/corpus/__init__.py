@@ -1,0 +1,1 @@
+"""Labelled work orders in, frozen snapshots out."""

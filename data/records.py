@@ -1,0 +1,163 @@
+"""The frozen nouns that travel between rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+REASONABLE = "reasonable"
+
+Verdict = Literal["reasonable", "unreasonable"]
+Disposition = Literal["dispatch", "explain", "transfer", "ask_again", "review"]
+DecisionSource = Literal["model", "rules", "person"]
+FallbackReason = Literal[
+    "model_missing", "model_corrupt", "model_slow", "model_nonfinite", "model_error"
+]
+Field = Literal["title", "content"]
+Effect = Literal["protect", "transfer", "route", "suggest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A half-open range of code points in one field of the order as the caller sent it."""
+
+    field: Field
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """One work order (工单) as it was received.
+
+    `(source, number, revision)` is its natural key: a corrected order arrives as the next revision.
+    """
+
+    id: str
+    source: str
+    number: str
+    revision: int
+    title: str
+    content: str
+    received_at: datetime
+    channel: str | None = None
+    region: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An order's text as everything downstream sees it: canonical and masked."""
+
+    title: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the classifier says of one reading.
+
+    Each group maps every one of its codes to a calibrated probability; a group sums to one.
+    `logits` holds the raw scores in the order of the group's codes. `truncated` says that the
+    text was longer than the encoder reads.
+    """
+
+    verdict: Mapping[str, float]
+    kind: Mapping[str, float]
+    subject: Mapping[str, float]
+    logits: Mapping[str, tuple[float, ...]]
+    truncated: bool
+
+    @property
+    def p_unreasonable(self) -> float:
+        return 1.0 - self.verdict[REASONABLE]
+
+    @property
+    def likeliest_ground(self) -> str:
+        """The ground with the most probability, even where `reasonable` has more."""
+        return max((code for code in self.verdict if code != REASONABLE), key=self.verdict.__getitem__)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleHit:
+    """One rule that fired, and where: the law it rests on is named by policy ids."""
+
+    rule: str
+    effect: Effect
+    span: Span
+    explanation: str
+    ground: str | None = None
+    flag: str | None = None
+    route: str | None = None
+    policies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Probabilities of `unreasonable` that bound what may happen without doubt.
+
+    At or above `decline` the order is recommended for declining, at or below `dispatch` it is
+    dispatched; None where no bound could be certified.
+    """
+
+    decline: float | None
+    dispatch: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Everything that fixed a decision: replaying it needs exactly these."""
+
+    bundle: str | None
+    rules: str
+    taxonomy: str
+    canonical: str
+    masking: str
+    certificate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A statement of reasons: what was decided for one order, on what, and who must still look.
+
+    `recommended` is what the model or the rules would do; `disposition` is what happens now, which
+    is `review` while a person has to confirm it. Probabilities are None when the rules answered.
+    """
+
+    decided_at: datetime
+    source: DecisionSource
+    verdict: Verdict
+    ground: str | None
+    kind: str | None
+    subject: str | None
+    p_unreasonable: float | None
+    confidence: float | None
+    flags: tuple[str, ...]
+    recommended: Disposition
+    disposition: Disposition
+    review_reasons: tuple[str, ...]
+    rule_hits: tuple[RuleHit, ...]
+    thresholds: Thresholds
+    prediction: Prediction | None
+    versions: Versions
+    truncated: bool
+    traditional: bool
+    fallback: FallbackReason | None
+    notice: str | None
+
+    @property
+    def degraded(self) -> bool:
+        return self.fallback is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a person says of an order: `ground` is given exactly when it is unreasonable."""
+
+    verdict: Verdict
+    ground: str | None
+    kind: str
+    subject: str
+    disposition: Disposition
+    reason: str

@@ -1,0 +1,40 @@
+"""Where things are on this machine: read from the environment once, in each `__main__`, and passed down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """The machine's configuration, each field an environment variable with the prefix `MINGBIAN_`.
+
+    What a city decides (taxonomy, policies, rules) and what a model carries (thresholds,
+    temperatures) live elsewhere, in reviewed files.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="MINGBIAN_", frozen=True, extra="forbid")
+
+    environment: Literal["development", "production"] = "development"
+    database_url: str = f"sqlite:///{ROOT / 'var' / 'mingbian.db'}"
+    bundle: Path = ROOT / "models" / "bundles" / "default"
+    keys: Path = Field(
+        default=ROOT / "var" / "keys",
+        description="Folder of secret keys (vault, audit signer, bundle signer, cookies), mode 0700.",
+    )
+    corpora: Path = ROOT / "var" / "corpora"
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_origin: str = Field(default="mingbian.local/audit", description="Origin line of audit checkpoints.")
+    auto_decline: bool = False
+    deadline_ms: int = Field(default=800, gt=0, description="Longer than this, and the rules answer.")
+    body_limit: int = Field(default=262_144, gt=0, description="Largest request body in bytes.")
+    text_limit: int = Field(default=20_000, gt=0, description="Most code points of one order's content.")
+    lease_seconds: int = Field(default=900, gt=0, description="How long a claimed review stays claimed.")
+    idempotency_hours: int = Field(default=48, ge=24)

@@ -1,0 +1,1 @@
+"""Decides: one path from the text of a work order to a decision."""

@@ -1,0 +1,1 @@
+"""Answers calls: JSON for software, pages for people."""

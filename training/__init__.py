@@ -1,0 +1,1 @@
+"""Makes models: from corpora and labels to a signed bundle."""
