@@ -12,9 +12,7 @@ REASONABLE = "reasonable"
 Verdict = Literal["reasonable", "unreasonable"]
 Disposition = Literal["dispatch", "explain", "transfer", "ask_again", "review"]
 DecisionSource = Literal["model", "rules", "person"]
-FallbackReason = Literal[
-    "model_missing", "model_corrupt", "model_slow", "model_nonfinite", "model_error"
-]
+FallbackReason = Literal["model_missing", "model_corrupt", "model_slow", "model_nonfinite", "model_error"]
 Field = Literal["title", "content"]
 Effect = Literal["protect", "transfer", "route", "suggest"]
 
@@ -161,3 +159,84 @@ class Judgement:
     subject: str
     disposition: Disposition
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as the store keeps it: an order has one or more, the newest in force."""
+
+    id: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHeader:
+    """What is known of an order without opening its text: it outlives the text's erasure.
+
+    `received_by` is the id of the caller that sent it.
+    """
+
+    id: str
+    source: str
+    number: str
+    revision: int
+    channel: str | None
+    region: str | None
+    received_at: datetime
+    received_by: str
+    commitment: str
+    erased_at: datetime | None
+
+
+ReviewStatus = Literal["open", "claimed", "judged", "resolved", "superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """One order waiting for a person, and what the person said.
+
+    A claim is a lease: past `lease_until` the review is open again. `fence` grows with every claim,
+    so that a claimant who was away too long is recognised; `version` grows with every change.
+    Lower `priority` comes first. `first_judgement` was given before seeing the model's answer, by
+    `claimed_by`; `change_reason` says why the final one differs from it.
+    """
+
+    id: str
+    order_id: str
+    decision_id: str
+    status: ReviewStatus
+    reasons: tuple[str, ...]
+    priority: int
+    opened_at: datetime
+    claimed_by: str | None
+    lease_until: datetime | None
+    fence: int
+    version: int
+    first_judgement: Judgement | None
+    final_judgement: Judgement | None
+    change_reason: str | None
+    resolved_at: datetime | None
+
+
+Role = Literal["intake", "unit", "reviewer", "adjudicator", "auditor", "data", "admin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling: `id` is the key's id and is what the audit log names."""
+
+    id: str
+    name: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One issued key, without its secret."""
+
+    id: str
+    name: str
+    role: Role
+    issued_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None

@@ -1,0 +1,181 @@
+"""One database, SQLite or PostgreSQL: connections, transactions, migrations; the whole store runs on it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from data.errors import BadInput, Unavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+WRITER_LOCK = 0x4D_42_4C_4F_47  # any number that no other application of the same server takes
+WAIT_MS = 10_000
+
+
+class Database:
+    """A pool of connections to one database, safe to share between threads.
+
+    Writers are serialised from their first statement (SQLite: BEGIN IMMEDIATE; PostgreSQL: an advisory
+    lock), because each of them appends to the one audit log: taking the lock at once rather than at the
+    first leaf leaves no order of locks to get wrong, and both databases then behave alike.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Opens nothing yet.
+
+        Raises:
+            BadInput: the URL is neither an SQLite file nor PostgreSQL.
+        """
+        self._url = _checked(url)
+        self._engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
+        self._writer = self._engine.execution_options(writes=True)
+        self._heads: frozenset[str] | None = None
+
+    @property
+    def _is_sqlite(self) -> bool:
+        return self._url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Everything done on the connection is committed together, or nothing is.
+
+        Raises:
+            Unavailable: the database cannot be reached, or its writer's lock not be had in time.
+        """
+        with _reachable(), self._writer.begin() as conn:
+            yield conn
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent snapshot that cannot write.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        with _reachable(), self._engine.connect() as conn:
+            yield conn
+
+    def migrate(self) -> None:
+        """Brings the tables to this version of the program; several processes may try at once."""
+        if self._is_sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+        with self.transaction() as conn:
+            config = _migrations()
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+
+    def check(self) -> None:
+        """Says nothing when the database can be reached and its tables are this program's.
+
+        Raises:
+            Unavailable: `database_unavailable` or `migrations_pending`.
+        """
+        if self._heads is None:
+            self._heads = frozenset(ScriptDirectory.from_config(_migrations()).get_heads())
+        with self.reading() as conn:
+            current = frozenset(MigrationContext.configure(conn).get_current_heads())
+        if current != self._heads:
+            raise Unavailable("migrations_pending", "数据库表结构与程序版本不一致，请先执行迁移。")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite is free of the WAL-reset defect, which can lose committed pages.
+
+    Fixed in 3.51.3 and carried back to 3.50.7 and 3.44.6 (https://sqlite.org/wal.html).
+    """
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51, 0) or (3, 44, 6) <= version < (3, 45, 0)
+
+
+def _checked(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise BadInput("database_url", "数据库地址无法识别。") from error
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
+        if not parsed.database or ":memory:" in parsed.database or parsed.query:
+            raise BadInput("database_url", "SQLite 必须使用磁盘文件，不支持内存数据库。")
+        return parsed
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        return parsed.set(drivername="postgresql+psycopg")
+    raise BadInput("database_url", "只支持 SQLite 与 PostgreSQL（psycopg）数据库。")
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, pool_size=10, max_overflow=30, pool_timeout=WAIT_MS / 1000)
+    journal = "wal" if wal_is_safe(sqlite3.sqlite_version_info) else "delete"
+
+    @event.listens_for(engine, "connect")
+    def prepare(dbapi: Any, _record: object) -> None:
+        # The driver must not begin transactions of its own: they would be deferred ones.
+        dbapi.isolation_level = None
+        dbapi.execute(f"PRAGMA busy_timeout = {WAIT_MS}")
+        if dbapi.execute("PRAGMA journal_mode").fetchone()[0] != journal:
+            dbapi.execute(f"PRAGMA journal_mode = {journal}")
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            dbapi.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        writes = conn.get_execution_options().get("writes", False)
+        conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    engine = create_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=WAIT_MS / 1000,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5, "options": f"-c lock_timeout={WAIT_MS} -c timezone=UTC"},
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(conn: Connection) -> None:
+        if conn.get_execution_options().get("writes", False):
+            conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+        else:
+            conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    return engine
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise _unavailable() from error
+    except DatabaseError as error:
+        # The class itself, not one of its children: SQLite says so of a damaged file.
+        if type(error) is DatabaseError:
+            raise _unavailable() from error
+        raise
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable("database_unavailable", "数据库暂时不可用，请稍后重试。")
+
+
+def _migrations() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

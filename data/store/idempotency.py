@@ -1,0 +1,63 @@
+"""Answers by caller and Idempotency-Key, so that a repeated request changes nothing; around every POST."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from data.errors import BadInput, Conflict
+from data.store.tables import idempotency
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """An answer as it was first given, byte for byte."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def start(conn: Connection, caller_id: str, key: str, request_hash: str, at: datetime) -> StoredAnswer | None:
+    """None when this is the first such request and should be done; otherwise the answer it had.
+
+    The mark is part of the caller's transaction: a request that fails leaves none, and may be repeated.
+
+    Raises:
+        BadInput: `idempotency_mismatch`: the same key came with another request.
+        Conflict: `idempotency_running`: the first request has no answer yet.
+    """
+    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
+    mark = dialect.insert(idempotency).values(
+        caller_id=caller_id, key=key, request_hash=request_hash, started_at=at
+    )
+    if conn.execute(mark.on_conflict_do_nothing()).rowcount == 1:
+        return None
+    mine = (idempotency.c.caller_id == caller_id) & (idempotency.c.key == key)
+    row = conn.execute(select(idempotency).where(mine)).one()
+    if row.request_hash != request_hash:
+        raise BadInput("idempotency_mismatch", "同一幂等键已用于不同的请求。")
+    if row.status is None:
+        raise Conflict("idempotency_running", "同一幂等键的请求正在处理，请稍后再试。")
+    return StoredAnswer(row.status, json.loads(row.headers), row.body)
+
+
+def finish(
+    conn: Connection, caller_id: str, key: str, status: int, body: bytes, headers: Mapping[str, str]
+) -> None:
+    """Keeps the answer of a request that `start` let through."""
+    conn.execute(
+        update(idempotency)
+        .where(idempotency.c.caller_id == caller_id, idempotency.c.key == key)
+        .values(status=status, headers=json.dumps(dict(headers)), body=body)
+    )
+
+
+def prune(conn: Connection, before: datetime) -> int:
+    """Forgets the answers to requests started before that time; returns how many."""
+    return conn.execute(delete(idempotency).where(idempotency.c.started_at < before)).rowcount

@@ -1,0 +1,151 @@
+"""Work orders as received: stored, found, superseded, erased; called by the HTTP routes and pages."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from data.errors import Conflict, NotFound
+from data.records import OrderHeader, WorkOrder
+from data.store import audit_log, reviews, vault
+from data.store.tables import from_millis, orders, to_millis
+
+
+def add(conn: Connection, vault_key: bytes, order: WorkOrder, actor: str) -> str:
+    """Stores an order and returns its commitment (64 hex digits), which its decision carries.
+
+    Times are kept to the millisecond. A revision above the newest supersedes it and closes its reviews.
+    Leaves: order.received, then order.superseded on the revision before.
+
+    Raises:
+        Conflict: `order_exists`, or `revision_stale` when a newer revision is here already.
+    """
+    same_order = (orders.c.source == order.source) & (orders.c.number == order.number)
+    newest = conn.execute(select(func.max(orders.c.revision)).where(same_order)).scalar_one()
+    if newest is not None and order.revision <= newest:
+        known = select(orders.c.id).where(same_order, orders.c.revision == order.revision)
+        if conn.execute(known).first() is not None:
+            raise Conflict("order_exists", "该来源、编号与版次的工单已经受理。")
+        raise Conflict("revision_stale", "已有更新版次的工单，不能再提交较旧的版次。")
+    sealed = vault.seal(vault_key, order.id, _payload(order))
+    conn.execute(
+        insert(orders).values(
+            id=order.id,
+            source=order.source,
+            number=order.number,
+            revision=order.revision,
+            channel=order.channel,
+            region=order.region,
+            received_at=order.received_at,
+            received_by=actor,
+            commitment=sealed.commitment,
+        )
+    )
+    vault.keep(conn, order.id, sealed)
+    facts: audit_log.Facts = {"commitment": sealed.commitment, "revision": order.revision}
+    audit_log.append(conn, "order.received", order.id, actor, order.received_at, facts)
+    if newest is not None:
+        _supersede(conn, order, actor)
+    return sealed.commitment
+
+
+def get(conn: Connection, vault_key: bytes, order_id: str) -> WorkOrder:
+    """Raises:
+    NotFound: `order_not_found`, or `order_erased`.
+    Unavailable: the text cannot be decrypted.
+    """
+    found = header(conn, order_id)
+    return _read(vault.unseal(conn, vault_key, order_id, found.commitment))
+
+
+def header(conn: Connection, order_id: str) -> OrderHeader:
+    """Raises:
+    NotFound: `order_not_found`.
+    """
+    row = conn.execute(select(orders).where(orders.c.id == order_id)).one_or_none()
+    if row is None:
+        raise NotFound("order_not_found", "没有找到该工单。")
+    return _header(row)
+
+
+def find(conn: Connection, source: str, number: str) -> list[OrderHeader]:
+    """Every revision of one order, newest first; empty when there is none."""
+    query = select(orders).where(orders.c.source == source, orders.c.number == number)
+    return [_header(row) for row in conn.execute(query.order_by(orders.c.revision.desc()))]
+
+
+def recent(
+    conn: Connection, vault_key: bytes, after: str | None, limit: int
+) -> list[tuple[OrderHeader, WorkOrder | None]]:
+    """A page of orders, newest first, beginning behind the id `after`; the text is None once erased."""
+    query = select(orders).order_by(orders.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(orders.c.id < after)
+    headers = [_header(row) for row in conn.execute(query)]
+    return [
+        (found, None if found.erased_at else _read(vault.unseal(conn, vault_key, found.id, found.commitment)))
+        for found in headers
+    ]
+
+
+def erase(conn: Connection, order_id: str, actor: str, at: datetime) -> None:
+    """Deletes the order's text and what reviewers wrote about it; codes, times and the log remain.
+
+    Leaf: order.erased.
+
+    Raises:
+        NotFound: `order_not_found`.
+        Conflict: `order_erased` already.
+    """
+    if header(conn, order_id).erased_at is not None:
+        raise Conflict("order_erased", "该工单的内容已经删除。")
+    vault.erase(conn, order_id)
+    closed = reviews.close(conn, [order_id])
+    reviews.erase_reasons(conn, order_id)
+    conn.execute(update(orders).where(orders.c.id == order_id).values(erased_at=at))
+    audit_log.append(conn, "order.erased", order_id, actor, at, {"reviews": closed})
+
+
+def _supersede(conn: Connection, order: WorkOrder, actor: str) -> None:
+    older = conn.execute(
+        select(orders.c.id, orders.c.superseded_by)
+        .where(orders.c.source == order.source, orders.c.number == order.number)
+        .where(orders.c.revision < order.revision)
+        .order_by(orders.c.revision)
+    ).all()
+    for row in older:
+        closed = reviews.close(conn, [row.id])
+        if row.superseded_by is not None and not closed:
+            continue
+        conn.execute(update(orders).where(orders.c.id == row.id).values(superseded_by=order.id))
+        facts: audit_log.Facts = {"by": order.id, "revision": order.revision, "reviews": closed}
+        audit_log.append(conn, "order.superseded", row.id, actor, order.received_at, facts)
+
+
+def _payload(order: WorkOrder) -> bytes:
+    # Escaped to ASCII, so that every string can be stored: a lone surrogate has no UTF-8.
+    fields = {
+        "id": order.id,
+        "source": order.source,
+        "number": order.number,
+        "revision": order.revision,
+        "title": order.title,
+        "content": order.content,
+        "received_at": to_millis(order.received_at),
+        "channel": order.channel,
+        "region": order.region,
+    }
+    return json.dumps(fields, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _read(payload: bytes) -> WorkOrder:
+    fields = json.loads(payload)
+    return WorkOrder(**{**fields, "received_at": from_millis(fields["received_at"])})
+
+
+def _header(row: Row[*tuple[object, ...]]) -> OrderHeader:
+    fields = row._asdict()
+    del fields["superseded_by"]
+    return OrderHeader(**fields)

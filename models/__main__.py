@@ -1,0 +1,114 @@
+"""`python -m models`: triage a file of orders, or check a bundle, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.errors import BadInput, MingbianError
+from data.records import Decision
+from data.settings import Settings
+from data.taxonomy import load_taxonomy
+from models.bundle import read_bundle
+from models.onnx_classifier import OnnxClassifier
+from models.triage import Triage, open_triage
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m models", description="Triage orders and inspect bundles.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    classify = commands.add_parser("classify", help="triage a JSONL file on the one path (批量研判)")
+    classify.add_argument("input", type=Path, help="rows {id, title?, content}")
+    classify.add_argument("output", type=Path)
+    classify.add_argument("--bundle", type=Path, help="default: the configured bundle")
+    check = commands.add_parser("check", help="verify a bundle and run it once (校验模型包)")
+    check.add_argument("--bundle", type=Path, help="default: the configured bundle")
+    chosen = parser.parse_args(arguments)
+    settings = Settings()
+    folder = chosen.bundle or settings.bundle
+    try:
+        if chosen.command == "check":
+            return _check(folder)
+        return _classify(folder, settings.auto_decline, chosen.input, chosen.output)
+    except MingbianError as error:
+        print(f"{error.code}: {error.detail}", file=sys.stderr)
+        return 1
+
+
+def _check(folder: Path) -> int:
+    bundle = read_bundle(folder, load_taxonomy())
+    OnnxClassifier(bundle).warm_up()
+    print(json.dumps({"name": bundle.name, "digest": bundle.digest, "versions": bundle.versions}, indent=1))
+    return 0
+
+
+def _classify(folder: Path, auto_decline: bool, source: Path, target: Path) -> int:
+    """No deadline here: a file waits for nobody, and its answers must not depend on the machine's load."""
+    triage = open_triage(folder, auto_decline=auto_decline)
+    if triage.missing is not None:
+        print(f"warning: {triage.missing}: the rules answer", file=sys.stderr)
+    count = 0
+    fresh = target.with_name(target.name + ".part")  # moved into place whole, so a cut-off run leaves no half answer
+    with fresh.open("w", encoding="utf-8") as lines:
+        for number, row in _rows(source):
+            decision = triage.decide(row.get("title") or "", row["content"], datetime.now(UTC))
+            lines.write(json.dumps({"id": row["id"], **answer(triage, decision)}, ensure_ascii=False) + "\n")
+            count = number
+            if number % 200 == 0:
+                print(f"\r{number}", end="", file=sys.stderr, flush=True)
+    fresh.replace(target)
+    triage.close()
+    print(f"\r{count} orders", file=sys.stderr)
+    return 0
+
+
+def answer(triage: Triage, decision: Decision) -> dict[str, Any]:
+    """One row of `classify`: `ground` is the likeliest ground even where the verdict is reasonable."""
+    prediction = decision.prediction
+    return {
+        "p_unreasonable": decision.p_unreasonable,
+        "verdict": decision.verdict,
+        "ground": decision.ground if prediction is None else prediction.likeliest_ground,
+        "kind": decision.kind,
+        "subject": decision.subject,
+        "flags": list(decision.flags),
+        "disposition": decision.disposition,
+        "review_reasons": list(decision.review_reasons),
+        "degraded": decision.degraded,
+    }
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of each line that is not blank.
+
+    Raises:
+        BadInput: a line is not an object with `id` and textual `content`, or the file is not UTF-8 text.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, _row(number, line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("file_unreadable", f"输入文件读不出来（{type(error).__name__}）。") from error
+
+
+def _row(number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise BadInput("row_invalid", f"第 {number} 行不是 JSON。") from error
+    if not isinstance(row, dict) or "id" not in row or not isinstance(row.get("content"), str):
+        raise BadInput("row_invalid", f"第 {number} 行缺少 id 或文字 content。")
+    if not isinstance(row.get("title") or "", str):
+        raise BadInput("row_invalid", f"第 {number} 行的 title 不是文字。")
+    return row
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""A released model folder: written by training, verified byte for byte before anything in it is used."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from data.errors import BadInput, NotFound
+from data.records import Thresholds
+from data.taxonomy import Taxonomy
+
+FORMAT = 1
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+GRAPH, TOKENIZER, SETTINGS, CERTIFICATE, CARD = (
+    "model.onnx",
+    "tokenizer.json",
+    "settings.json",
+    "certificate.json",
+    "CARD.md",
+)
+PUBLISHERS = Path(__file__).resolve().parent / "reference" / "publishers.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """One verified model: its files' bytes, already checked against the digest.
+
+    `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every file and the versions of
+    taxonomy, rules, canonicaliser and masking that the model was made with. `label_groups` name the
+    slices of the model's logits in order; `temperatures` divide them.
+    """
+
+    name: str
+    digest: str
+    graph: bytes
+    tokenizer: str
+    label_groups: Mapping[str, tuple[str, ...]]
+    temperatures: Mapping[str, float]
+    max_tokens: int
+    thresholds: Thresholds
+    certificate: Mapping[str, Any]
+    certificate_digest: str
+    versions: Mapping[str, str]
+    card: str
+
+
+def write_bundle(
+    folder: Path, name: str, files: Mapping[str, bytes], versions: Mapping[str, str], signer: Ed25519PrivateKey
+) -> str:
+    """Write files, manifest and signature to `folder`, which is emptied of older files; return the digest."""
+    manifest = rfc8785.dumps(
+        {
+            "format": FORMAT,
+            "name": name,
+            "versions": dict(versions),
+            "files": {
+                path: {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+                for path, content in files.items()
+            },
+        }
+    )
+    signature = {
+        "publisher": public_text(signer.public_key()),
+        "signature": base64.b64encode(signer.sign(manifest)).decode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.iterdir():
+        stale.unlink()
+    for path, content in files.items():
+        (folder / path).write_bytes(content)
+    (folder / SIGNATURE).write_text(json.dumps(signature, indent=1) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_bytes(manifest)
+    return _digest(manifest)
+
+
+def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS) -> Bundle:
+    """Read and verify a bundle; every byte used later is a byte checked here.
+
+    Raises:
+        NotFound: there is no bundle in the folder.
+        BadInput: `bundle_corrupt` when a file is missing, surplus or differs from the manifest, the
+            signature is not by a known publisher, or the labels are not the taxonomy's.
+    """
+    try:
+        manifest = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise NotFound("bundle_missing", "没有找到模型包。") from error
+    try:
+        _check_signature(manifest, (folder / SIGNATURE).read_bytes(), publishers)
+        described = json.loads(manifest)
+        if described["format"] != FORMAT:
+            raise _corrupt("清单格式版本不认识")
+        files = {path: _checked(folder, path, facts) for path, facts in described["files"].items()}
+        surplus = {path.name for path in folder.iterdir()} - set(files) - {MANIFEST, SIGNATURE}
+        if surplus:
+            raise _corrupt("有清单之外的文件")
+        settings = json.loads(files[SETTINGS])
+        certificate = json.loads(files[CERTIFICATE])
+        bundle = Bundle(
+            name=described["name"],
+            digest=_digest(manifest),
+            graph=files[GRAPH],
+            tokenizer=files[TOKENIZER].decode(),
+            label_groups={group: tuple(codes) for group, codes in settings["label_groups"].items()},
+            temperatures=settings["temperatures"],
+            max_tokens=settings["max_tokens"],
+            thresholds=Thresholds(certificate["decline"]["threshold"], certificate["dispatch"]["threshold"]),
+            certificate=certificate,
+            certificate_digest=_digest(files[CERTIFICATE]),
+            versions=described["versions"],
+            card=files[CARD].decode(),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _corrupt(f"读取失败（{type(error).__name__}）") from error
+    if dict(bundle.label_groups) != dict(taxonomy.groups):
+        raise _corrupt("标签与现行分类表不一致")
+    return bundle
+
+
+def public_text(key: Ed25519PublicKey) -> str:
+    """A public key as publishers.toml writes it: base64 of the 32 raw bytes."""
+    return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+
+
+def _check_signature(manifest: bytes, signature: bytes, publishers: Path) -> None:
+    """The signer must be one whom the repository trusts: a key that travels with the bundle proves nothing."""
+    signed = json.loads(signature)
+    known = tomllib.loads(publishers.read_text(encoding="utf-8"))["publishers"]
+    if signed["publisher"] not in {publisher["key"] for publisher in known}:
+        raise _corrupt("签名者不在可信发布者名单中")
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(signed["publisher"], validate=True))
+    try:
+        key.verify(base64.b64decode(signed["signature"], validate=True), manifest)
+    except InvalidSignature as error:
+        raise _corrupt("清单签名不符") from error
+
+
+def _checked(folder: Path, path: str, facts: Mapping[str, Any]) -> bytes:
+    if Path(path).name != path:
+        raise _corrupt("清单中的文件名越出目录")
+    content = (folder / path).read_bytes()
+    if len(content) != facts["size"] or hashlib.sha256(content).hexdigest() != facts["sha256"]:
+        raise _corrupt(f"文件 {path} 与清单不符")
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _corrupt(what: str) -> BadInput:
+    return BadInput("bundle_corrupt", f"模型包不可用：{what}。")

@@ -1,0 +1,148 @@
+"""The one path from an order's text to a decision: HTTP, files and evaluation all go through it."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as DeadlineExceeded
+from datetime import datetime
+from logging import getLogger
+from pathlib import Path
+
+from data.canonical import CANONICAL_VERSION, is_traditional
+from data.errors import BadInput, NotFound
+from data.masking import MASKING_VERSION, read_text
+from data.records import Decision, FallbackReason, Prediction, Reading, Thresholds, Versions
+from data.taxonomy import Taxonomy, load_taxonomy
+from models.bundle import Bundle, read_bundle
+from models.classifier import Classifier, NonFinite
+from models.onnx_classifier import OnnxClassifier
+from models.policy import Evidence, decide
+from models.rules import Rules
+
+log = getLogger(__name__)
+
+_WORKERS = 2
+_NO_THRESHOLDS = Thresholds(decline=None, dispatch=None)
+
+
+class Triage:
+    """Canonicalise, mask, match rules, classify, fall back, decide.
+
+    Thread-safe. With a deadline, a classification that outlasts it is abandoned and the rules
+    answer; while every worker is stuck so, later orders get the rules' answer at once.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier | None,
+        bundle: Bundle | None,
+        missing: FallbackReason | None,
+        taxonomy: Taxonomy,
+        rules: Rules,
+        *,
+        auto_decline: bool = False,
+        deadline_s: float | None = None,
+    ) -> None:
+        self.bundle = bundle
+        self.missing = missing
+        self.taxonomy = taxonomy
+        self.rules = rules
+        self._classifier = classifier
+        self._auto_decline = auto_decline
+        self._deadline_s = deadline_s
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="classify")
+        self._stuck = 0
+        self._lock = threading.Lock()
+        self.versions = Versions(
+            bundle=None if bundle is None else bundle.digest,
+            rules=rules.version,
+            taxonomy=taxonomy.version,
+            canonical=CANONICAL_VERSION,
+            masking=MASKING_VERSION,
+            certificate=None if bundle is None else bundle.certificate_digest,
+        )
+
+    @property
+    def ready(self) -> bool:
+        """A model is loaded, and has answered once."""
+        return self._classifier is not None
+
+    def decide(self, title: str, content: str, decided_at: datetime) -> Decision:
+        """The decision on one order; total over all strings."""
+        text = read_text(title, content)
+        prediction, fallback = self._classified(text.reading)
+        evidence = Evidence(
+            prediction=prediction,
+            rule_hits=self.rules.hits(text),
+            traditional=is_traditional(title) or is_traditional(content),
+            fallback=fallback,
+            thresholds=_NO_THRESHOLDS if self.bundle is None else self.bundle.thresholds,
+            versions=self.versions,
+        )
+        return decide(evidence, self.taxonomy, auto_decline=self._auto_decline, decided_at=decided_at)
+
+    def close(self) -> None:
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _classified(self, reading: Reading) -> tuple[Prediction | None, FallbackReason | None]:
+        if self._classifier is None:
+            return None, self.missing
+        with self._lock:
+            if self._stuck >= _WORKERS:
+                return None, "model_slow"
+        job = self._workers.submit(self._classifier.classify, [reading])
+        try:
+            (prediction,) = job.result(self._deadline_s)
+        except DeadlineExceeded:
+            self._abandon(job)
+            log.warning("classification exceeded its deadline; the rules answer")
+            return None, "model_slow"
+        except NonFinite:
+            log.error("the model's scores are not finite; the rules answer")
+            return None, "model_nonfinite"
+        except Exception:  # noqa: BLE001 - whatever the runtime raises, the order still gets an answer
+            log.exception("classification failed; the rules answer")
+            return None, "model_error"
+        return prediction, None
+
+    def _abandon(self, job: Future[list[Prediction]]) -> None:
+        """A job not yet begun is dropped; one under way holds its worker until it ends."""
+        if job.cancel():
+            return
+        with self._lock:
+            self._stuck += 1
+        job.add_done_callback(self._recovered)
+
+    def _recovered(self, _: Future[list[Prediction]]) -> None:
+        with self._lock:
+            self._stuck -= 1
+
+
+def open_triage(folder: Path, *, auto_decline: bool = False, deadline_s: float | None = None) -> Triage:
+    """Load taxonomy, rules and the bundle in `folder`; without a usable bundle the rules answer.
+
+    Raises:
+        BadInput: the taxonomy or the rules are malformed. A bad bundle is logged, never raised.
+    """
+    taxonomy = load_taxonomy()
+    rules = Rules.load(taxonomy)
+    bundle: Bundle | None = None
+    classifier: OnnxClassifier | None = None
+    missing: FallbackReason | None = None
+    try:
+        bundle = read_bundle(folder, taxonomy)
+        classifier = OnnxClassifier(bundle)
+        classifier.warm_up()
+    except NotFound as error:
+        missing = "model_missing"
+        log.error("no model, the rules answer: %s", error)
+    except BadInput as error:
+        missing = "model_corrupt"
+        log.error("the bundle is refused, the rules answer: %s", error)
+    except Exception:  # noqa: BLE001 - the runtime refuses a graph with exceptions of its own
+        bundle, classifier, missing = None, None, "model_corrupt"
+        log.exception("the model cannot run, the rules answer")
+    return Triage(
+        classifier, bundle, missing, taxonomy, rules, auto_decline=auto_decline, deadline_s=deadline_s
+    )

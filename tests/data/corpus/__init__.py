@@ -1,0 +1,1 @@
+"""Tests of the labelled orders and of what is frozen from them."""

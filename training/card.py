@@ -1,0 +1,133 @@
+"""The model card that travels in a bundle; `training/run.py` calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from data.corpus.snapshot import Snapshot
+from training.metrics import Metrics
+from training.recipe import Recipe
+
+_NAMES = {
+    "verdict_auc": "verdict AUC",
+    "verdict_accuracy": "verdict accuracy at 0.5",
+    "recall_at_2pct": "recall of unreasonable at 2 % false flags",
+    "ground_macro_f1": "ground macro-F1",
+    "kind_macro_f1": "kind macro-F1",
+    "kind_accuracy": "kind accuracy",
+    "subject_macro_f1": "subject macro-F1",
+    "subject_accuracy": "subject accuracy",
+    "pairs_ordered": "contrast pairs ordered rightly",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CardFacts:
+    """Everything a card states; nothing in it is typed by hand."""
+
+    recipe: Recipe
+    snapshot: Snapshot
+    graph: str
+    graph_bytes: int
+    fp32_gap: float
+    int8_agreement: float
+    temperatures: Mapping[str, float]
+    certificate: Mapping[str, Any]
+    pretraining: Mapping[str, Any]
+    test: Metrics
+    test_calibration_error: float
+    baseline: Metrics
+
+
+def write_card(facts: CardFacts) -> str:
+    """The card as Markdown."""
+    recipe, snapshot = facts.recipe, facts.snapshot
+    return "\n".join(
+        [
+            f"# Model card: {recipe.name}",
+            "",
+            "Predicts, for one Chinese 12345 work order, the verdict (reasonable or one of 15 grounds), the kind",
+            "and the subject. A person confirms every adverse outcome; the model only recommends.",
+            "",
+            f"Made by `python -m training run training/recipes/{recipe.name}.toml`, which also makes every figure",
+            "below. A run on other hardware may differ in the last digits.",
+            "",
+            "## Data",
+            "",
+            f"Labelled orders, written for this project: {len(snapshot.train)} train "
+            f"({', '.join(recipe.split.train)}), {len(snapshot.calibration)} calibrate "
+            f"({', '.join(recipe.split.calibration)}), {len(snapshot.test)} test ({', '.join(recipe.split.test)}).",
+            "A region stands in one part only. No real caller's order trained or calibrated this model, so none of",
+            f"these figures is a figure about real calls. Snapshot `{snapshot.digest}`.",
+            "",
+            *_pretraining(facts),
+            "",
+            f"## Figures on the test region ({', '.join(recipe.split.test)}, {facts.test.orders} orders)",
+            "",
+            "| figure | this model | TF-IDF + linear |",
+            "|---|---|---|",
+            *_rows(facts.test, facts.baseline),
+            f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | |",
+            "",
+            "## Certificate",
+            "",
+            *_certificate(facts.certificate),
+            "",
+            "## Graph",
+            "",
+            f"`{facts.graph}` is shipped ({facts.graph_bytes / 1e6:.1f} MB). fp32 against the weights: max |Δlogit| "
+            f"{facts.fp32_gap:.1e}. int8 against fp32: same verdict on {facts.int8_agreement:.2%} of "
+            f"{len(snapshot.calibration) + len(snapshot.test)} orders.",
+            "Temperatures: " + ", ".join(f"{name} {value:.3f}" for name, value in facts.temperatures.items()) + ".",
+            "",
+            "## Limits",
+            "",
+            "- The labelled orders are written, not drawn from calls: the model knows their style better than callers'.",
+            "- Almost all real calls are reasonable; the share of flags that are right there is not known.",
+            "- Text past the token limit is not read; such orders go to a person.",
+            "",
+        ]
+    )
+
+
+def _pretraining(facts: CardFacts) -> list[str]:
+    figures = facts.pretraining
+    if not figures:
+        return [f"The encoder was not trained here: `{facts.recipe.encoder.folder}`."]
+    sources = ", ".join(f"{name} {millions:g}M" for name, millions in facts.recipe.pretrain.sources.items())
+    return [
+        f"The encoder ({figures['parameters'] / 1e6:.1f}M parameters) was pretrained from random weights on",
+        f"{figures['tokens_seen'] / 1e6:.1f}M tokens of public text, by masked language modelling. Characters",
+        f"offered by source: {sources}. Some of it is news and web text published without a licence for reuse;",
+        "none of it is in the repository.",
+        "",
+        f"Held-out blocks: loss {figures['held_out_loss']:.3f} nats, perplexity "
+        f"{figures['held_out_perplexity']:.1f}, hidden tokens guessed {figures['held_out_top1']:.1%}.",
+    ]
+
+
+def _rows(test: Metrics, baseline: Metrics) -> Iterable[str]:
+    for field in fields(Metrics):
+        if field.name in _NAMES:
+            ours, theirs = getattr(test, field.name), getattr(baseline, field.name)
+            yield f"| {_NAMES[field.name]} | {_shown(ours)} | {_shown(theirs)} |"
+
+
+def _shown(figure: float | None) -> str:
+    return "–" if figure is None else f"{figure:.3f}"
+
+
+def _certificate(certificate: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("decline", "dispatch"):
+        bound = certificate[name]
+        if bound["threshold"] is None:
+            yield f"- {name}: no certificate; no threshold keeps {bound['bounds']} within {bound['risk']:.1%}."
+        else:
+            yield (
+                f"- {name}: at P(unreasonable) {'≥' if name == 'decline' else '≤'} {bound['threshold']:.3f}, at most "
+                f"{bound['risk']:.1%} of {bound['bounds']}, at confidence {bound['confidence']:.1%} "
+                f"({bound['errors']} of {bound['orders']} in calibration, upper bound {bound['upper_bound']:.2%})."
+            )
+    yield f"- Method: {certificate['method']}. {certificate['limits']}"

@@ -1,0 +1,64 @@
+"""The fine-tuned model as single-file ONNX graphs, fp32 and int8; `training/run.py` calls it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+from transformers import BertForSequenceClassification
+
+OPSET = 18
+
+
+class _Logits(nn.Module):
+    """The graph's signature: (batch, tokens) ids, mask and segments in, (batch, scores) out."""
+
+    def __init__(self, model: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        logits: Tensor = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).logits
+        return logits
+
+
+def load_classifier(folder: Path) -> BertForSequenceClassification:
+    """The fine-tuned model in evaluation mode: exported in training mode it would keep its dropout."""
+    model = BertForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
+    model.eval()
+    return model
+
+
+def export(folder: Path, out: Path) -> tuple[Path, Path]:
+    """Write `fp32.onnx` and `int8.onnx` to `out` from the model in `folder`; return both paths.
+
+    int8 weights are unsigned: on processors without VNNI signed ones saturate, and the same order
+    would get another score there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    plain, small = out / "fp32.onnx", out / "int8.onnx"
+    wrapped = _Logits(load_classifier(folder)).eval()
+    # Three tensors, not one thrice: inputs that alias each other become a single input of the graph.
+    examples = tuple(torch.ones(2, 16, dtype=torch.int64) for _ in range(3))
+    batch, tokens = torch.export.Dim("batch", min=1, max=512), torch.export.Dim("tokens", min=2, max=512)
+    axes = {0: batch, 1: tokens}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        wrapped,
+        examples,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["input_ids", "attention_mask", "token_type_ids"],
+        output_names=["logits"],
+        dynamic_shapes=(axes, axes, axes),
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 - dynamo=True always returns a program
+    program.save(str(plain), external_data=False)
+    quantize_dynamic(plain, small, weight_type=QuantType.QUInt8, per_channel=False)
+    return plain, small

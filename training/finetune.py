@@ -1,0 +1,156 @@
+"""Supervised training of a standard sequence classifier on labelled orders; `training/run.py` calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+from transformers import BertForSequenceClassification
+
+from data.records import Reading
+from training.recipe import FinetunePlan
+from training.schedule import one_cycle
+from training.vocabulary import PAD
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One reading and, per label group, the position of its true code."""
+
+    reading: Reading
+    labels: Mapping[str, int]
+    pair: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSlices:
+    """Where each label group lies in the classifier's logits, in the order of the taxonomy's groups."""
+
+    groups: Mapping[str, tuple[str, ...]]
+
+    def __iter__(self) -> Iterator[tuple[str, slice]]:
+        start = 0
+        for name, codes in self.groups.items():
+            yield name, slice(start, start + len(codes))
+            start += len(codes)
+
+    @property
+    def width(self) -> int:
+        return sum(len(codes) for codes in self.groups.values())
+
+
+def finetune(
+    plan: FinetunePlan,
+    encoder: Path,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    slices: LabelSlices,
+    folder: Path,
+    seed: int,
+) -> dict[str, Any]:
+    """Train on `examples` from the encoder in `encoder` and write the model to `folder`; return the figures.
+
+    The loss is the weighted sum of one cross-entropy per label group. Contrast twins stay in one
+    batch, so that each step sees what sets them apart.
+    """
+    torch.manual_seed(seed)
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    model = BertForSequenceClassification.from_pretrained(
+        encoder,
+        num_labels=slices.width,
+        classifier_dropout=plan.dropout,
+        hidden_dropout_prob=plan.dropout,
+        attention_probs_dropout_prob=plan.dropout,
+    )
+    names = [f"{group}:{code}" for group, codes in slices.groups.items() for code in codes]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: index for index, name in enumerate(names)}
+    batches_per_epoch = len(_batches(examples, plan.batch, seed, 0))
+    steps = plan.epochs * batches_per_epoch
+    optimizer = torch.optim.AdamW(_decayed(model), lr=plan.learning_rate)
+    schedule = one_cycle(optimizer, steps, plan.warmup)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    model.train()
+    losses: list[tuple[int, float]] = []
+    with tqdm(total=steps, desc="finetune", unit="step") as bar:
+        for epoch in range(plan.epochs):
+            for rows in _batches(examples, plan.batch, seed, epoch):
+                batch = [examples[row] for row in rows]
+                with accelerator.autocast():
+                    logits = model(**encode(tokenizer, [item.reading for item in batch], plan.length)).logits
+                loss = grouped_loss(logits.float(), batch, slices, plan.weights)
+                accelerator.backward(loss)
+                accelerator.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                if bar.n % 10 == 0:
+                    losses.append((bar.n, loss.item()))
+                    bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}")
+                bar.update()
+    model.eval()
+    accelerator.unwrap_model(model).save_pretrained(folder)
+    figures = {"examples": len(examples), "steps": steps, "losses": losses}
+    (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    return figures
+
+
+def grouped_loss(
+    logits: Tensor, batch: Sequence[Example], slices: LabelSlices, weights: Mapping[str, float]
+) -> Tensor:
+    """The weighted sum of the groups' cross-entropies; `logits` is (batch, sum of group sizes)."""
+    parts = []
+    for name, where in slices:
+        targets = torch.tensor([item.labels[name] for item in batch])
+        parts.append(weights[name] * functional.cross_entropy(logits[:, where], targets))
+    return torch.stack(parts).sum()
+
+
+def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> dict[str, Tensor]:
+    """`[CLS] title [SEP] content [SEP]`, cut at `length` and padded to the longest of the call."""
+    tokenizer.enable_truncation(length)
+    encodings = tokenizer.encode_batch([(reading.title, reading.content) for reading in readings])
+    tokenizer.no_truncation()
+    longest = max(len(encoding.ids) for encoding in encodings)
+    shape = (len(encodings), longest)
+    ids = np.full(shape, tokenizer.token_to_id(PAD), dtype=np.int64)
+    types = np.zeros(shape, dtype=np.int64)
+    mask = np.zeros(shape, dtype=np.int64)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding.ids)] = encoding.ids
+        types[row, : len(encoding.ids)] = encoding.type_ids
+        mask[row, : len(encoding.ids)] = 1
+    return {
+        "input_ids": torch.from_numpy(ids),
+        "token_type_ids": torch.from_numpy(types),
+        "attention_mask": torch.from_numpy(mask),
+    }
+
+
+def _batches(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Shuffle whole pairs, then cut: a pair may straddle a cut, it is never scattered."""
+    families: dict[str, list[int]] = {}
+    for row, example in enumerate(examples):
+        families.setdefault(example.pair or f"alone {row}", []).append(row)
+    order: NDArray[np.int64] = np.random.default_rng((seed, epoch)).permutation(len(families))
+    listed = list(families.values())
+    rows = [row for family in order for row in listed[int(family)]]
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _decayed(model: torch.nn.Module) -> list[dict[str, Any]]:
+    """Weight decay for matrices only: norms and biases stay free, as in the BERT paper."""
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    vectors = [weight for weight in model.parameters() if weight.dim() <= 1]
+    return [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]

@@ -1,0 +1,266 @@
+"""One run from files on disk to a signed bundle, read from top to bottom; `python -m training run` calls it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tqdm import tqdm
+from transformers import AutoTokenizer
+
+from data.canonical import CANONICAL_VERSION, canonical_text
+from data.corpus.corpora import slices
+from data.corpus.labels import LabelledOrder, as_line, read_folder
+from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
+from data.errors import NotFound
+from data.masking import MASKING_VERSION, read_text
+from data.records import REASONABLE, Thresholds
+from data.taxonomy import Taxonomy, load_taxonomy
+from models import bundle as bundles
+from models.bundle import Bundle
+from models.onnx_classifier import OnnxClassifier
+from models.rules import Rules
+from training import baseline
+from training.calibrate import fit_temperature
+from training.card import CardFacts, write_card
+from training.certify import certificate, certify_decline, certify_dispatch
+from training.evaluate import Scored, agreement, draw_plots, largest_gap, score
+from training.export import export, load_classifier
+from training.finetune import Example, LabelSlices, finetune
+from training.pretrain import Blocks, pack, pretrain
+from training.recipe import Recipe
+from training.stages import Stages
+from training.vocabulary import build_tokenizer, save_tokenizer, unknown_rate
+
+_PARITY_ORDERS = 64
+_FP32_GAP = 1e-3
+_INT8_AGREEMENT = 0.99
+
+
+def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
+    """Train, calibrate, certify, evaluate and write the bundle to `out`; return its digest.
+
+    Args:
+        corpora: folder of `*.txt.xz`; not read when the recipe names an encoder.
+        folder: where the run keeps its stages, so that a second call resumes.
+
+    Raises:
+        NotFound: a corpus or the named encoder is missing.
+        BadInput: the labels are broken, or too few to calibrate on.
+        ArithmeticError: the exported graph does not compute what the model computes.
+    """
+    taxonomy = load_taxonomy()
+    stages = Stages(folder)
+    snapshot = _frozen(recipe, taxonomy, folder / "snapshot")
+
+    encoder = _encoder(recipe, corpora, stages, snapshot)
+    tokenizer = _tokenizer(encoder)
+    slices_ = LabelSlices(taxonomy.groups)
+    classifier = stages.once(
+        "classifier",
+        f"{recipe.digest('vocabulary', 'encoder', 'pretrain', 'finetune')} {_texts(snapshot)} {MASKING_VERSION} "
+        f"{taxonomy.groups}",
+        lambda at: finetune(
+            recipe.finetune, encoder, tokenizer, _examples(snapshot.train, taxonomy), slices_, at, recipe.seed
+        ),
+    )
+    plain, small = export(classifier, folder / "graphs")
+
+    # Everything from here on looks at the graph that will be served, not at the weights it came from.
+    unfitted = _unfitted(recipe, tokenizer, taxonomy)
+    fp32, int8 = (OnnxClassifier(replace(unfitted, graph=graph.read_bytes())) for graph in (plain, small))
+    probe = [read_text(order.title, order.content).reading for order in snapshot.calibration[:_PARITY_ORDERS]]
+    gap = largest_gap(load_classifier(classifier), fp32, tokenizer, probe, recipe.finetune.length)
+    if gap >= _FP32_GAP:
+        raise ArithmeticError(f"the exported graph differs from the model by {gap:.2e}")
+    judged = [*snapshot.calibration, *snapshot.test]
+    same = agreement(fp32, int8, judged)
+    graph = small if same >= _INT8_AGREEMENT else plain
+
+    raw = score(OnnxClassifier(replace(unfitted, graph=graph.read_bytes())), snapshot.calibration, taxonomy)
+    temperatures = {
+        group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
+        for group in taxonomy.groups
+    }
+    fitted = replace(unfitted, graph=graph.read_bytes(), temperatures=temperatures)
+    model = OnnxClassifier(fitted)
+    calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
+    promise = _promise(recipe, calibration, snapshot)
+
+    plain_model = baseline.fit(snapshot, taxonomy)
+    facts = CardFacts(
+        recipe=recipe,
+        snapshot=snapshot,
+        graph=graph.stem,
+        graph_bytes=graph.stat().st_size,
+        fp32_gap=gap,
+        int8_agreement=same,
+        temperatures=temperatures,
+        certificate=promise,
+        pretraining=_figures(encoder / "pretraining.json"),
+        test=test.metrics(),
+        test_calibration_error=test.calibration_error(),
+        baseline=plain_model.metrics(snapshot.test),
+    )
+    draw_plots(test, folder / "plots", taxonomy, plain_model.p_unreasonable(snapshot.test))
+    digest = bundles.write_bundle(
+        out,
+        recipe.name,
+        {
+            bundles.GRAPH: fitted.graph,
+            bundles.TOKENIZER: fitted.tokenizer.encode(),
+            bundles.SETTINGS: _json(
+                {
+                    "label_groups": taxonomy.groups,
+                    "temperatures": temperatures,
+                    "max_tokens": recipe.finetune.length,
+                }
+            ),
+            bundles.CERTIFICATE: _json(promise),
+            bundles.CARD: write_card(facts).encode(),
+        },
+        {
+            "taxonomy": taxonomy.version,
+            "rules": Rules.load(taxonomy).version,
+            "canonical": CANONICAL_VERSION,
+            "masking": MASKING_VERSION,
+            "snapshot": snapshot.digest,
+        },
+        signer,
+    )
+    return digest
+
+
+def _frozen(recipe: Recipe, taxonomy: Taxonomy, out: Path) -> Snapshot:
+    shutil.rmtree(out, ignore_errors=True)  # frozen anew: the same labels give the same bytes
+    split = Split(recipe.split.train, recipe.split.calibration, recipe.split.test)
+    freeze(read_folder(taxonomy), split, out, taxonomy)
+    return read_snapshot(out, taxonomy)
+
+
+def _encoder(recipe: Recipe, corpora: Path, stages: Stages, snapshot: Snapshot) -> Path:
+    """The folder of the encoder the recipe names, or of one pretrained here."""
+    if recipe.encoder.folder:
+        named = Path(recipe.encoder.folder)
+        if not (named / "config.json").exists():
+            raise NotFound("encoder_missing", "配方指定的编码器文件夹里没有模型。")
+        return named
+    read = f"{recipe.digest('vocabulary', 'pretrain')} {_texts(snapshot)}"
+    vocabulary = stages.once("vocabulary", read, lambda at: _learn_vocabulary(recipe, corpora, snapshot, at))
+    tokenizer = _tokenizer(vocabulary)
+    packed = stages.once("blocks", read, lambda at: _pack(recipe, corpora, snapshot, tokenizer, at))
+
+    def train(at: Path) -> None:
+        save_tokenizer(tokenizer, at)
+        with np.load(packed / "blocks.npz") as arrays:
+            blocks = Blocks(arrays["ids"], arrays["opens"])
+        pretrain(recipe.pretrain, recipe.encoder, tokenizer, blocks, at, recipe.seed)
+
+    return stages.once("encoder", f"{read} {recipe.digest('encoder')}", train)
+
+
+def _texts(snapshot: Snapshot) -> str:
+    """What the stages see of a snapshot; its digest also moves with a policy's wording, which they never read."""
+    lines = "".join(map(as_line, snapshot.train))
+    return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
+
+
+def _learn_vocabulary(recipe: Recipe, corpora: Path, snapshot: Snapshot, at: Path) -> None:
+    plan = recipe.vocabulary
+    tokenizer = build_tokenizer(_paragraphs(recipe, corpora, snapshot), plan.size, plan.min_count)
+    save_tokenizer(tokenizer, at)
+    unseen = (canonical_text(order.content) for order in snapshot.calibration)
+    print(f"vocabulary: {unknown_rate(tokenizer, unseen):.3%} of the calibration orders' tokens unknown")
+
+
+def _pack(recipe: Recipe, corpora: Path, snapshot: Snapshot, tokenizer: Tokenizer, at: Path) -> None:
+    blocks = pack(_paragraphs(recipe, corpora, snapshot), tokenizer, recipe.pretrain.length)
+    np.savez(at / "blocks.npz", ids=blocks.ids, opens=blocks.opens)
+
+
+def _paragraphs(recipe: Recipe, corpora: Path, snapshot: Snapshot) -> Iterator[str]:
+    """Canonical paragraphs of the corpora's slices, and of the orders that may train."""
+    plan = {name: round(millions * 1e6) for name, millions in recipe.pretrain.sources.items()}
+    with tqdm(total=sum(plan.values()), unit="char", unit_scale=True, desc="reading") as bar:
+        for document in slices(corpora, plan):
+            bar.update(len(document))
+            yield from filter(None, map(canonical_text, document.split("\n")))
+    for order in snapshot.train:
+        yield canonical_text(order.content)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The fast tokenizer in a folder, whether written here or by anybody else's BERT."""
+    own = folder / "tokenizer.json"
+    if own.exists():
+        return Tokenizer.from_file(str(own))
+    loaded: Tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+    return loaded
+
+
+def _examples(orders: tuple[LabelledOrder, ...], taxonomy: Taxonomy) -> list[Example]:
+    return [
+        Example(
+            read_text(order.title, order.content).reading,
+            {group: codes.index(getattr(order, group)) for group, codes in taxonomy.groups.items()},
+            order.pair,
+        )
+        for order in orders
+    ]
+
+
+def _targets(orders: tuple[LabelledOrder, ...], group: str, taxonomy: Taxonomy) -> NDArray[np.int64]:
+    codes = taxonomy.groups[group]
+    return np.array([codes.index(getattr(order, group)) for order in orders])
+
+
+def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundle:
+    """A bundle in memory with temperatures of one: what calibration looks at."""
+    return Bundle(
+        name=recipe.name,
+        digest="",
+        graph=b"",
+        tokenizer=tokenizer.to_str(),
+        label_groups=taxonomy.groups,
+        temperatures=dict.fromkeys(taxonomy.groups, 1.0),
+        max_tokens=recipe.finetune.length,
+        thresholds=Thresholds(None, None),
+        certificate={},
+        certificate_digest="",
+        versions={},
+        card="",
+    )
+
+
+def _promise(recipe: Recipe, calibration: Scored, snapshot: Snapshot) -> dict[str, Any]:
+    plan = recipe.certificate
+    each = 1.0 - (1.0 - plan.confidence) / 2  # two bounds hold together at the joint confidence
+    reasonable = np.array([order.verdict == REASONABLE for order in calibration.orders])
+    return certificate(
+        certify_decline(calibration.p_unreasonable[reasonable], plan.decline_risk, each),
+        certify_dispatch(calibration.p_unreasonable[~reasonable], plan.dispatch_risk, each),
+        snapshot=snapshot.digest,
+        regions=recipe.split.calibration,
+    )
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """What pretraining wrote of itself; nothing for an encoder from elsewhere."""
+    if not path.exists():
+        return {}
+    figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return figures
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
+
