@@ -1,4 +1,4 @@
-"""`python -m data`: migrations, keys and the audit log's verification, for whoever runs the service."""
+"""`python -m data`: migrations, keys, the audit log and the corpus, for whoever runs or trains the system."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.errors import MingbianError
-from data.settings import Settings
+from data.corpus.card import CARD, tables, with_tables
+from data.corpus.labels import LABELS, read_folder
+from data.corpus.snapshot import PARTS, Split, freeze
+from data.errors import BadInput, MingbianError
+from data.settings import ROOT, Settings
 from data.store import credentials
 from data.store.database import Database
 from data.store.keyring import Keyring
 from data.store.verification import verify_log
+from data.taxonomy import load_taxonomy
 
 OPERATOR = "operator"
 
@@ -28,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return command(parsed, Settings())
     except MingbianError as error:
         print(f"{error.detail} ({error.code})", file=sys.stderr)
+        for fault in error.faults if isinstance(error, BadInput) else ():
+            print(f"  {fault.pointer}\t{fault.detail}", file=sys.stderr)
         return 1
 
 
@@ -81,7 +87,10 @@ def revoke_key(parsed: argparse.Namespace, settings: Settings) -> int:
 
 
 def verify_audit(parsed: argparse.Namespace, settings: Settings) -> int:
-    held = [path.read_text("utf-8") for path in parsed.checkpoint]
+    try:
+        held = [path.read_text("utf-8") for path in parsed.checkpoint]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("checkpoint_unreadable", "检查点文件无法读取。") from error
     public_key = Keyring.open(settings.keys).audit_public
     database = Database(settings.database_url)
     try:
@@ -102,6 +111,28 @@ def verify_audit(parsed: argparse.Namespace, settings: Settings) -> int:
         "审计日志完好 the audit log is sound" if report.sound else "审计日志有问题 the audit log is NOT sound"
     )
     return 0 if report.sound else 1
+
+
+def make_snapshot(parsed: argparse.Namespace, _settings: Settings) -> int:
+    taxonomy = load_taxonomy()
+    split = Split(**{part: tuple(getattr(parsed, part)) for part in PARTS})
+    manifest = freeze(read_folder(taxonomy, parsed.labels), split, parsed.out, taxonomy)
+    for name, file in manifest.files.items():
+        regions = " ".join(f"{region}={count}" for region, count in file.regions.items())
+        print(f"{name:<18} {file.orders:>6}  {regions}")
+    for near in manifest.near_duplicates:
+        print(f"近似 near-duplicate {near.first} {near.second} {near.similarity / 10_000:.1f}%")
+    print(f"剔除 dropped from train {len(manifest.dropped)}  {manifest.digest}")
+    return 0
+
+
+def count_card(_parsed: argparse.Namespace, _settings: Settings) -> int:
+    taxonomy = load_taxonomy()
+    card = CARD.read_text("utf-8")
+    counted = with_tables(card, tables(read_folder(taxonomy), taxonomy))
+    if counted != card:
+        CARD.write_text(counted, "utf-8")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,6 +164,21 @@ def _parser() -> argparse.ArgumentParser:
         help="外部留存的检查点 a checkpoint kept elsewhere",
     )
     command.set_defaults(command=verify_audit)
+
+    command = commands.add_parser("snapshot", help="冻结训练数据快照 freeze a data set, split by region")
+    command.add_argument("out", type=Path, nargs="?", default=ROOT / "var" / "snapshot", help="文件夹 folder")
+    command.add_argument("--labels", type=Path, default=LABELS, help="标注文件夹 folder of labels")
+    for part in PARTS:
+        command.add_argument(
+            f"--{part}", nargs="+", default=getattr(Split(), part), metavar="REGION", help="地区 regions"
+        )
+    command.set_defaults(command=make_snapshot)
+
+    corpus = commands.add_parser("corpus", help="标注语料 labelled orders").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    command = corpus.add_parser("card", help="重新统计数据说明中的表格 recount the card's tables")
+    command.set_defaults(command=count_card)
     return parser
 
 

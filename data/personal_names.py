@@ -11,22 +11,10 @@ import re2
 from data.personal_numbers import Found
 
 _COMPOUND = frozenset(
-    [
-        "欧阳",
-        "司马",
-        "上官",
-        "诸葛",
-        "东方",
-        "皇甫",
-        "尉迟",
-        "公孙",
-        "慕容",
-        "令狐",
-        "司徒",
-        "长孙",
-        "宇文",
-        "夏侯",
-    ]
+    (
+        *("欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟"),
+        *("公孙", "慕容", "令狐", "司徒", "长孙", "宇文", "夏侯"),
+    )
 )
 # Surnames that hardly ever end an everyday word: before a title each is a name.
 _SURE = frozenset(

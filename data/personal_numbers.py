@@ -16,7 +16,7 @@ import re2
 
 Found = tuple[int, int, str]
 
-_DIGITS = re2.compile(r"[0-9]+")
+_DIGITS = re2.compile(r"[0-9]+(?:\pM+[0-9]+)*")  # combining marks between digits underline them
 _GAP = frozenset(" -–—−.·_~*,/)")
 _LONGEST_GAP = 3
 _MOST_DIGITS = 21
@@ -126,15 +126,15 @@ class _Number:
 
     @classmethod
     def of(cls, text: str, runs: list[tuple[int, int]]) -> _Number:
-        digits = "".join(text[start:end] for start, end in runs)
+        groups = ["".join(filter(str.isdigit, text[start:end])) for start, end in runs]
+        digits = "".join(groups)
         start, end = runs[0][0], runs[-1][1]
         before = text[max(0, start - 16) : start]
         if before.endswith("+") or (before.endswith("(") and ")" in text[start:end]):
             start -= 1
         if len(digits) == 17 and text[end : end + 1] in {"X", "x"}:
             digits, end = digits + "X", end + 1
-        sizes = tuple(end - start for start, end in runs)
-        return cls(digits, sizes, start, end, before, text[end : end + 5])
+        return cls(digits, tuple(map(len, groups)), start, end, before, text[end : end + 5])
 
     def kind(self) -> str | None:
         """The placeholder for it, or None."""

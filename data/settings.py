@@ -20,21 +20,37 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MINGBIAN_", frozen=True, extra="forbid")
 
-    environment: Literal["development", "production"] = "development"
-    database_url: str = f"sqlite:///{ROOT / 'var' / 'mingbian.db'}"
-    bundle: Path = ROOT / "models" / "bundles" / "default"
+    environment: Literal["development", "production"] = Field(
+        default="development", description="Production refuses what only development may be lax about."
+    )
+    database_url: str = Field(
+        default=f"sqlite:///{ROOT / 'var' / 'mingbian.db'}", description="SQLite file or PostgreSQL server."
+    )
+    bundle: Path = Field(
+        default=ROOT / "models" / "bundles" / "default", description="Folder of the model that answers."
+    )
     keys: Path = Field(
         default=ROOT / "var" / "keys",
         description="Folder of secret keys (vault, audit signer, bundle signer, cookies), mode 0700.",
     )
-    corpora: Path = ROOT / "var" / "corpora"
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    corpora: Path = Field(
+        default=ROOT / "var" / "corpora", description="Folder of the unlabelled texts that warm up training."
+    )
+    host: str = Field(default="127.0.0.1", description="Address the server listens on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port the server listens on; 0 takes a free one."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe entries that are logged; none ever holds an order's text."
+    )
     log_origin: str = Field(default="mingbian.local/audit", description="Origin line of audit checkpoints.")
-    auto_decline: bool = False
+    auto_decline: bool = Field(
+        default=False, description="Whether a certified bundle may decline an order without a person."
+    )
     deadline_ms: int = Field(default=800, gt=0, description="Longer than this, and the rules answer.")
     body_limit: int = Field(default=262_144, gt=0, description="Largest request body in bytes.")
     text_limit: int = Field(default=20_000, gt=0, description="Most code points of one order's content.")
     lease_seconds: int = Field(default=900, gt=0, description="How long a claimed review stays claimed.")
-    idempotency_hours: int = Field(default=48, ge=24)
+    idempotency_hours: int = Field(
+        default=48, ge=24, description="How long a repeated request gets its first answer."
+    )

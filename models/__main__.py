@@ -16,11 +16,13 @@ from data.settings import Settings
 from data.taxonomy import load_taxonomy
 from models.bundle import read_bundle
 from models.onnx_classifier import OnnxClassifier
-from models.triage import Triage, open_triage
+from models.triage import open_triage
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m models", description="Triage orders and inspect bundles.")
+    parser = argparse.ArgumentParser(
+        prog="python -m models", description="Triage orders and inspect bundles."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     classify = commands.add_parser("classify", help="triage a JSONL file on the one path (批量研判)")
     classify.add_argument("input", type=Path, help="rows {id, title?, content}")
@@ -53,11 +55,13 @@ def _classify(folder: Path, auto_decline: bool, source: Path, target: Path) -> i
     if triage.missing is not None:
         print(f"warning: {triage.missing}: the rules answer", file=sys.stderr)
     count = 0
-    fresh = target.with_name(target.name + ".part")  # moved into place whole, so a cut-off run leaves no half answer
+    fresh = target.with_name(
+        target.name + ".part"
+    )  # moved into place whole, so a cut-off run leaves no half answer
     with fresh.open("w", encoding="utf-8") as lines:
         for number, row in _rows(source):
             decision = triage.decide(row.get("title") or "", row["content"], datetime.now(UTC))
-            lines.write(json.dumps({"id": row["id"], **answer(triage, decision)}, ensure_ascii=False) + "\n")
+            lines.write(json.dumps({"id": row["id"], **answer(decision)}, ensure_ascii=False) + "\n")
             count = number
             if number % 200 == 0:
                 print(f"\r{number}", end="", file=sys.stderr, flush=True)
@@ -67,7 +71,7 @@ def _classify(folder: Path, auto_decline: bool, source: Path, target: Path) -> i
     return 0
 
 
-def answer(triage: Triage, decision: Decision) -> dict[str, Any]:
+def answer(decision: Decision) -> dict[str, Any]:
     """One row of `classify`: `ground` is the likeliest ground even where the verdict is reasonable."""
     prediction = decision.prediction
     return {

@@ -56,7 +56,11 @@ class Bundle:
 
 
 def write_bundle(
-    folder: Path, name: str, files: Mapping[str, bytes], versions: Mapping[str, str], signer: Ed25519PrivateKey
+    folder: Path,
+    name: str,
+    files: Mapping[str, bytes],
+    versions: Mapping[str, str],
+    signer: Ed25519PrivateKey,
 ) -> str:
     """Write files, manifest and signature to `folder`, which is emptied of older files; return the digest."""
     manifest = rfc8785.dumps(
@@ -134,7 +138,7 @@ def public_text(key: Ed25519PublicKey) -> str:
 
 
 def _check_signature(manifest: bytes, signature: bytes, publishers: Path) -> None:
-    """The signer must be one whom the repository trusts: a key that travels with the bundle proves nothing."""
+    """The signer must be one whom the repository trusts: a key that comes with the bundle proves nothing."""
     signed = json.loads(signature)
     known = tomllib.loads(publishers.read_text(encoding="utf-8"))["publishers"]
     if signed["publisher"] not in {publisher["key"] for publisher in known}:

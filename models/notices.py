@@ -5,7 +5,10 @@ from __future__ import annotations
 from data.records import Disposition
 from data.taxonomy import Taxonomy
 
-_APPEAL = "如果您不认同这一意见，或者有新的情况和材料，可以随时拨打12345提出复核，我们会安排另一位工作人员重新办理。"
+_APPEAL = (
+    "如果您不认同这一意见，或者有新的情况和材料，可以随时拨打12345提出复核，"
+    "我们会安排另一位工作人员重新办理。"
+)
 _ASK_AGAIN = (
     "您好，您的来件我们已经收到。为了尽快转给对口部门，还想请您补充一点：事情发生在哪里、什么时间、"
     "您希望帮您解决什么？补充后我们会马上办理。"

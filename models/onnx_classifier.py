@@ -32,7 +32,9 @@ class OnnxClassifier:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            bundle.graph, options, providers=["CPUExecutionProvider"]
+        )
         self._tokenizer = Tokenizer.from_str(bundle.tokenizer)
         self._tokenizer.enable_truncation(bundle.max_tokens)
         self._groups = bundle.label_groups

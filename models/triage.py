@@ -101,7 +101,7 @@ class Triage:
         except NonFinite:
             log.error("the model's scores are not finite; the rules answer")
             return None, "model_nonfinite"
-        except Exception:  # noqa: BLE001 - whatever the runtime raises, the order still gets an answer
+        except Exception:
             log.exception("classification failed; the rules answer")
             return None, "model_error"
         return prediction, None
@@ -140,7 +140,7 @@ def open_triage(folder: Path, *, auto_decline: bool = False, deadline_s: float |
     except BadInput as error:
         missing = "model_corrupt"
         log.error("the bundle is refused, the rules answer: %s", error)
-    except Exception:  # noqa: BLE001 - the runtime refuses a graph with exceptions of its own
+    except Exception:
         bundle, classifier, missing = None, None, "model_corrupt"
         log.exception("the model cannot run, the rules answer")
     return Triage(

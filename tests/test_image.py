@@ -19,7 +19,7 @@ root = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(root))
 acts = []
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-ACTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.putenv", "sqlite3.connect",
+ACTS = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "sqlite3.connect",
         "socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "os.posix_spawn")
 
 def watch(event, args):

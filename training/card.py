@@ -80,7 +80,9 @@ def write_card(facts: CardFacts) -> str:
             f"`{facts.graph}` is shipped ({facts.graph_bytes / 1e6:.1f} MB). fp32 against the weights: max |Δlogit| "
             f"{facts.fp32_gap:.1e}. int8 against fp32: same verdict on {facts.int8_agreement:.2%} of "
             f"{len(snapshot.calibration) + len(snapshot.test)} orders.",
-            "Temperatures: " + ", ".join(f"{name} {value:.3f}" for name, value in facts.temperatures.items()) + ".",
+            "Temperatures: "
+            + ", ".join(f"{name} {value:.3f}" for name, value in facts.temperatures.items())
+            + ".",
             "",
             "## Limits",
             "",

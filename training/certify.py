@@ -52,7 +52,9 @@ def certify_decline(p_of_reasonable: NDArray[np.float64], risk: float, confidenc
 def certify_dispatch(p_of_unreasonable: NDArray[np.float64], risk: float, confidence: float) -> Bound:
     """The highest t such that at most `risk` of unreasonable orders have P(unreasonable) ≤ t."""
     grid = [step / _STEPS for step in range(_STEPS)]
-    return _walk(grid, lambda t: int((p_of_unreasonable <= t).sum()), len(p_of_unreasonable), risk, confidence)
+    return _walk(
+        grid, lambda t: int((p_of_unreasonable <= t).sum()), len(p_of_unreasonable), risk, confidence
+    )
 
 
 def _walk(
@@ -73,7 +75,9 @@ def _walk(
     return best
 
 
-def certificate(decline: Bound, dispatch: Bound, *, snapshot: str, regions: tuple[str, ...]) -> dict[str, Any]:
+def certificate(
+    decline: Bound, dispatch: Bound, *, snapshot: str, regions: tuple[str, ...]
+) -> dict[str, Any]:
     """What a bundle carries and an auditor reads: the promise, the data, the counts and the method."""
     return {
         "format": 1,

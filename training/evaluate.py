@@ -1,4 +1,4 @@
-"""Scores a classifier on labelled orders, compares graphs and draws the pictures; `training/run.py` calls it."""
+"""Scores a classifier on labelled orders, compares graphs, draws the pictures; `training/run.py` calls it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Scored:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        return (self.p_unreasonable >= 0.5) == self.unreasonable
+        right: NDArray[np.bool_] = (self.p_unreasonable >= 0.5) == self.unreasonable
+        return right
 
     def metrics(self) -> Metrics:
         return scores(
@@ -106,7 +107,7 @@ def agreement(one: OnnxClassifier, other: OnnxClassifier, orders: Sequence[Label
 def draw_plots(
     scored: Scored, folder: Path, taxonomy: Taxonomy, baseline: NDArray[np.float64] | None = None
 ) -> None:
-    """reliability.png, risk_coverage.png, flags.png (with the baseline), confusion_{verdict,kind,subject}.png."""
+    """Reliability, risk against coverage, a flag's cost (beside the baseline) and confusion matrices."""
     mpl.use("Agg")
     folder.mkdir(parents=True, exist_ok=True)
     _reliability(scored).savefig(folder / "reliability.png", dpi=110)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
@@ -29,8 +30,10 @@ class _Logits(nn.Module):
 
 def load_classifier(folder: Path) -> BertForSequenceClassification:
     """The fine-tuned model in evaluation mode: exported in training mode it would keep its dropout."""
-    model = BertForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
-    model.eval()
+    model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
+        folder, attn_implementation="eager"
+    )
+    model.train(False)
     return model
 
 
@@ -60,5 +63,24 @@ def export(folder: Path, out: Path) -> tuple[Path, Path]:
     )
     assert program is not None  # noqa: S101 - dynamo=True always returns a program
     program.save(str(plain), external_data=False)
+    _strip(plain)
     quantize_dynamic(plain, small, weight_type=QuantType.QUInt8, per_channel=False)
     return plain, small
+
+
+def _strip(path: Path) -> None:
+    """Remove the exporter's notes, which hold stack traces with this machine's paths."""
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    onnx.save(model, path)

@@ -21,7 +21,7 @@ from transformers import BertForSequenceClassification
 from data.records import Reading
 from training.recipe import FinetunePlan
 from training.schedule import one_cycle
-from training.vocabulary import PAD
+from training.vocabulary import PAD, piece_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,9 @@ def finetune(
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
                 if bar.n % 10 == 0:
-                    losses.append((bar.n, loss.item()))
+                    losses.append((int(bar.n), loss.item()))
                     bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}")
                 bar.update()
-    model.eval()
     accelerator.unwrap_model(model).save_pretrained(folder)
     figures = {"examples": len(examples), "steps": steps, "losses": losses}
     (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
@@ -124,7 +123,7 @@ def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> di
     tokenizer.no_truncation()
     longest = max(len(encoding.ids) for encoding in encodings)
     shape = (len(encodings), longest)
-    ids = np.full(shape, tokenizer.token_to_id(PAD), dtype=np.int64)
+    ids = np.full(shape, piece_id(tokenizer, PAD), dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)
     mask = np.zeros(shape, dtype=np.int64)
     for row, encoding in enumerate(encodings):

@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from training.recipe import EncoderPlan, PretrainPlan
 from training.schedule import one_cycle
-from training.vocabulary import CLS, MASK, PAD, SEP
+from training.vocabulary import CLS, MASK, PAD, SEP, piece_id
 
 _REPORT_EVERY = 25  # steps
 _CHECKPOINT_EVERY = 100  # steps
@@ -53,7 +53,7 @@ def pack(paragraphs: Iterable[str], tokenizer: Tokenizer, length: int) -> Blocks
     warm-up the padding saved is worth more than the leak across a `[SEP]`. Words, for whole-word
     masking, are jieba's.
     """
-    cls, sep = tokenizer.token_to_id(CLS), tokenizer.token_to_id(SEP)
+    cls, sep = piece_id(tokenizer, CLS), piece_id(tokenizer, SEP)
     ids: list[int] = []
     opens: list[bool] = []
     for text in paragraphs:
@@ -85,14 +85,14 @@ class WholeWordMasker:
     def __init__(self, tokenizer: Tokenizer, rate: float, seed: int) -> None:
         self._rate = rate
         self._random = np.random.default_rng(seed)
-        self._mask = tokenizer.token_to_id(MASK)
+        self._mask = piece_id(tokenizer, MASK)
         self._size = tokenizer.get_vocab_size()
-        self._special = np.array([tokenizer.token_to_id(piece) for piece in (PAD, CLS, SEP)])
+        self._special = np.array([piece_id(tokenizer, piece) for piece in (PAD, CLS, SEP)])
 
     def __call__(self, blocks: Blocks) -> tuple[Tensor, Tensor]:
         """(inputs, targets), both int64 of the blocks' shape; a target is -100 where nothing is hidden."""
         ids = blocks.ids.astype(np.int64)
-        word = np.cumsum(blocks.opens, axis=1)  # tokens of one word share a number
+        word = np.cumsum(blocks.opens, axis=1, dtype=np.int64)  # tokens of one word share a number
         draw = self._random.random((len(ids), ids.shape[1] + 1))
         hidden = np.take_along_axis(draw, word, axis=1) < self._rate
         hidden &= ~np.isin(ids, self._special)
@@ -114,7 +114,7 @@ def new_model(plan: EncoderPlan, tokenizer: Tokenizer) -> BertForMaskedLM:
             num_attention_heads=plan.heads,
             intermediate_size=4 * plan.width,
             max_position_embeddings=plan.positions,
-            pad_token_id=tokenizer.token_to_id(PAD),
+            pad_token_id=piece_id(tokenizer, PAD),
         )
     )
 
@@ -143,7 +143,9 @@ def pretrain(
     torch.manual_seed(seed)
     training, held_out = blocks.split(plan.held_out, seed)
     model = new_model(encoder, tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=plan.learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
+    )
     schedule = one_cycle(optimizer, plan.steps, plan.warmup)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.pt"
@@ -171,7 +173,7 @@ def pretrain(
         if (step + 1) % _CHECKPOINT_EVERY == 0 and step + 1 < plan.steps:
             _save(checkpoint, model, optimizer, schedule, step + 1, losses)
     rate = bar.format_dict["rate"]
-    model.eval()
+    model.train(False)
     figures = {
         "parameters": sum(weight.numel() for weight in model.bert.parameters()),
         "tokens_seen": plan.steps * plan.batch * plan.length,
@@ -209,7 +211,11 @@ def _held_out(
             losses.append(loss.item())
             hits.append(hit.item())
     mean = float(np.mean(losses))
-    return {"held_out_loss": mean, "held_out_perplexity": math.exp(mean), "held_out_top1": float(np.mean(hits))}
+    return {
+        "held_out_loss": mean,
+        "held_out_perplexity": math.exp(mean),
+        "held_out_top1": float(np.mean(hits)),
+    }
 
 
 def _parts(blocks: Blocks, size: int) -> Iterator[Blocks]:

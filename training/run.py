@@ -1,4 +1,4 @@
-"""One run from files on disk to a signed bundle, read from top to bottom; `python -m training run` calls it."""
+"""One run from files on disk to a signed bundle, read top to bottom; `python -m training run` calls it."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
     slices_ = LabelSlices(taxonomy.groups)
     classifier = stages.once(
         "classifier",
-        f"{recipe.digest('vocabulary', 'encoder', 'pretrain', 'finetune')} {_texts(snapshot)} {MASKING_VERSION} "
-        f"{taxonomy.groups}",
+        f"{recipe.digest('vocabulary', 'encoder', 'pretrain', 'finetune')} {_texts(snapshot)} "
+        f"{MASKING_VERSION} {taxonomy.groups}",
         lambda at: finetune(
             recipe.finetune, encoder, tokenizer, _examples(snapshot.train, taxonomy), slices_, at, recipe.seed
         ),
@@ -112,7 +112,7 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
         baseline=plain_model.metrics(snapshot.test),
     )
     draw_plots(test, folder / "plots", taxonomy, plain_model.p_unreasonable(snapshot.test))
-    digest = bundles.write_bundle(
+    return bundles.write_bundle(
         out,
         recipe.name,
         {
@@ -137,7 +137,6 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
         },
         signer,
     )
-    return digest
 
 
 def _frozen(recipe: Recipe, taxonomy: Taxonomy, out: Path) -> Snapshot:
@@ -154,7 +153,8 @@ def _encoder(recipe: Recipe, corpora: Path, stages: Stages, snapshot: Snapshot) 
         if not (named / "config.json").exists():
             raise NotFound("encoder_missing", "配方指定的编码器文件夹里没有模型。")
         return named
-    read = f"{recipe.digest('vocabulary', 'pretrain')} {_texts(snapshot)}"
+    plan = recipe.pretrain
+    read = f"{recipe.vocabulary} {sorted(plan.sources.items())} {plan.length} {_texts(snapshot)}"
     vocabulary = stages.once("vocabulary", read, lambda at: _learn_vocabulary(recipe, corpora, snapshot, at))
     tokenizer = _tokenizer(vocabulary)
     packed = stages.once("blocks", read, lambda at: _pack(recipe, corpora, snapshot, tokenizer, at))
@@ -165,11 +165,11 @@ def _encoder(recipe: Recipe, corpora: Path, stages: Stages, snapshot: Snapshot) 
             blocks = Blocks(arrays["ids"], arrays["opens"])
         pretrain(recipe.pretrain, recipe.encoder, tokenizer, blocks, at, recipe.seed)
 
-    return stages.once("encoder", f"{read} {recipe.digest('encoder')}", train)
+    return stages.once("encoder", f"{read} {recipe.digest('encoder', 'pretrain')}", train)
 
 
 def _texts(snapshot: Snapshot) -> str:
-    """What the stages see of a snapshot; its digest also moves with a policy's wording, which they never read."""
+    """What the stages read of a snapshot; its digest moves with a policy's wording too, which they do not."""
     lines = "".join(map(as_line, snapshot.train))
     return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
 
@@ -263,4 +263,3 @@ def _figures(path: Path) -> dict[str, Any]:
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
-

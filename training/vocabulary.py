@@ -80,10 +80,22 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
 
 
+def piece_id(tokenizer: Tokenizer, piece: str) -> int:
+    """The number of a piece that must be in the vocabulary.
+
+    Raises:
+        BadInput: it is not, so this is no tokenizer for BERT.
+    """
+    found: int | None = tokenizer.token_to_id(piece)
+    if found is None:
+        raise BadInput("tokenizer_incomplete", "分词器缺少 BERT 需要的特殊记号。")
+    return found
+
+
 def unknown_rate(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
     """The share of tokens in `texts` that the vocabulary does not know."""
     unknown = total = 0
-    unk = tokenizer.token_to_id(UNK)
+    unk = piece_id(tokenizer, UNK)
     for text in texts:
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         total += len(ids)

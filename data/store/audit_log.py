@@ -1,4 +1,4 @@
-"""The audit log: leaves appended in the transaction of what they tell, and proofs; the whole store calls it."""
+"""The audit log: leaves appended in the transaction of what they tell, and proofs; used by all the store."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from data.errors import Conflict, NotFound
 from data.records import OrderHeader, WorkOrder
-from data.store import audit_log, reviews, vault
+from data.store import audit_log, review_rows, vault
 from data.store.tables import from_millis, orders, to_millis
 
 
@@ -102,8 +102,8 @@ def erase(conn: Connection, order_id: str, actor: str, at: datetime) -> None:
     if header(conn, order_id).erased_at is not None:
         raise Conflict("order_erased", "该工单的内容已经删除。")
     vault.erase(conn, order_id)
-    closed = reviews.close(conn, [order_id])
-    reviews.erase_reasons(conn, order_id)
+    closed = review_rows.close(conn, [order_id])
+    review_rows.erase_reasons(conn, order_id)
     conn.execute(update(orders).where(orders.c.id == order_id).values(erased_at=at))
     audit_log.append(conn, "order.erased", order_id, actor, at, {"reviews": closed})
 
@@ -116,7 +116,7 @@ def _supersede(conn: Connection, order: WorkOrder, actor: str) -> None:
         .order_by(orders.c.revision)
     ).all()
     for row in older:
-        closed = reviews.close(conn, [row.id])
+        closed = review_rows.close(conn, [row.id])
         if row.superseded_by is not None and not closed:
             continue
         conn.execute(update(orders).where(orders.c.id == row.id).values(superseded_by=order.id))

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, insert, select, tuple_, update
 
 from data.errors import BadInput, Conflict, NotFound
 from data.records import Decision, Judgement, Review, ReviewStatus
-from data.store import audit_log, decisions, judgements
+from data.store import audit_log, decisions, judgements, review_rows
 from data.store.identifiers import new_id
-from data.store.tables import judgements as judgement_rows
 from data.store.tables import reviews, to_millis
-
-UNFINISHED = ("open", "claimed", "judged")
-HELD = ("claimed", "judged")
-PRIORITIES = {
-    "urgent": 0,
-    "protective_flag": 10,
-    "degraded": 20,
-    "adverse_needs_person": 30,
-    "ground_needs_person": 30,
-    "uncertain": 40,
-    "truncated": 40,
-}
-LEAST = 50
 
 
 def open(  # noqa: A001
@@ -41,7 +26,7 @@ def open(  # noqa: A001
 ) -> Review:
     """Opens a review of a stored decision, for the reasons it gives. Leaf: review.opened."""
     reasons = decision.review_reasons
-    priority = min((PRIORITIES.get(reason, LEAST) for reason in reasons), default=LEAST)
+    priority = review_rows.priority_of(reasons)
     conn.execute(
         insert(reviews).values(
             id=review_id,
@@ -80,29 +65,35 @@ def queue(
         BadInput: `cursor_unknown`.
     """
     place = (reviews.c.priority, reviews.c.opened_at, reviews.c.id)
-    query = _select().where(_in_status(status, now)).order_by(*place).limit(limit)
+    query = (
+        review_rows.select_reviews().where(review_rows.in_status(status, now)).order_by(*place).limit(limit)
+    )
     if after is not None:
         cursor = conn.execute(select(*place).where(reviews.c.id == after)).one_or_none()
         if cursor is None:
             raise BadInput("cursor_unknown", "翻页位置无效，请从头查看。")
         query = query.where(tuple_(*place) > tuple_(cursor.priority, to_millis(cursor.opened_at), cursor.id))
-    return [_review(row, now) for row in conn.execute(query)]
+    return [review_rows.read(row, now) for row in conn.execute(query)]
 
 
 def get(conn: Connection, review_id: str, now: datetime) -> Review:
     """Raises:
     NotFound: `review_not_found`.
     """
-    row = conn.execute(_select().where(reviews.c.id == review_id)).one_or_none()
+    row = conn.execute(review_rows.select_reviews().where(reviews.c.id == review_id)).one_or_none()
     if row is None:
         raise NotFound("review_not_found", "没有找到该复核任务。")
-    return _review(row, now)
+    return review_rows.read(row, now)
 
 
 def of_order(conn: Connection, order_id: str, now: datetime) -> list[Review]:
     """Every review of one order, oldest first."""
-    query = _select().where(reviews.c.order_id == order_id).order_by(reviews.c.opened_at, reviews.c.id)
-    return [_review(row, now) for row in conn.execute(query)]
+    query = (
+        review_rows.select_reviews()
+        .where(reviews.c.order_id == order_id)
+        .order_by(reviews.c.opened_at, reviews.c.id)
+    )
+    return [review_rows.read(row, now) for row in conn.execute(query)]
 
 
 def claim(
@@ -135,12 +126,7 @@ def claim(
 
 
 def release(
-    conn: Connection,
-    review_id: str,
-    reviewer: str,
-    fence: int,
-    now: datetime,
-    version: int | None = None,
+    conn: Connection, review_id: str, reviewer: str, fence: int, now: datetime, version: int | None = None
 ) -> Review:
     """Gives a claimed review back. Leaf: review.released.
 
@@ -228,34 +214,6 @@ def resolve(
     return _change(conn, review, change, "review.resolved", reviewer, now, facts)
 
 
-def close(conn: Connection, order_ids: Sequence[str]) -> list[str]:
-    """Ends the unfinished reviews of orders that need none any more, and returns their ids.
-
-    The caller's own leaf names them.
-    """
-    query = select(reviews.c.id).where(reviews.c.order_id.in_(order_ids), reviews.c.status.in_(UNFINISHED))
-    closed = list(conn.execute(query.order_by(reviews.c.id)).scalars())
-    conn.execute(
-        update(reviews)
-        .where(reviews.c.id.in_(closed))
-        .values(status="superseded", claimed_by=None, lease_until=None, version=reviews.c.version + 1)
-    )
-    return closed
-
-
-def erase_reasons(conn: Connection, order_id: str) -> None:
-    """Takes the words reviewers wrote about an order and leaves the codes; the caller's leaf says so."""
-    query = select(reviews.c.id, reviews.c.final_judgement).where(reviews.c.order_id == order_id)
-    for row in conn.execute(query).all():
-        judgements.erase_reasons(conn, row.id)
-        final = None if row.final_judgement is None else judgements.wordless(row.final_judgement)
-        conn.execute(
-            update(reviews)
-            .where(reviews.c.id == row.id)
-            .values(final_judgement=final, change_reason=None, seal_key=None)
-        )
-
-
 def _unfinished(conn: Connection, review_id: str, now: datetime, version: int | None) -> Review:
     review = get(conn, review_id, now)
     if review.status == "resolved":
@@ -290,41 +248,3 @@ def _change(
     )
     audit_log.append(conn, event, review.order_id, actor, at, {"review": review.id, **facts})
     return get(conn, review.id, at)
-
-
-def _select() -> Select[*tuple[Any, ...]]:
-    own = (judgement_rows.c.review_id == reviews.c.id) & (judgement_rows.c.reviewer == reviews.c.claimed_by)
-    return select(reviews, judgement_rows.c.body.label("first_judgement")).outerjoin(judgement_rows, own)
-
-
-def _in_status(status: ReviewStatus | None, now: datetime) -> ColumnElement[bool]:
-    if status is None:
-        return reviews.c.status.in_(UNFINISHED)
-    if status == "open":
-        lapsed = and_(reviews.c.status.in_(HELD), reviews.c.lease_until <= now)
-        return or_(reviews.c.status == "open", lapsed)
-    if status in HELD:
-        return and_(reviews.c.status == status, reviews.c.lease_until > now)
-    return reviews.c.status == status
-
-
-def _review(row: Row[*tuple[Any, ...]], now: datetime) -> Review:
-    lapsed = row.status in HELD and row.lease_until <= now
-    first, final = row.first_judgement, row.final_judgement
-    return Review(
-        id=row.id,
-        order_id=row.order_id,
-        decision_id=row.decision_id,
-        status="open" if lapsed else row.status,
-        reasons=tuple(json.loads(row.reasons)),
-        priority=row.priority,
-        opened_at=row.opened_at,
-        claimed_by=None if lapsed else row.claimed_by,
-        lease_until=None if lapsed else row.lease_until,
-        fence=row.fence,
-        version=row.version,
-        first_judgement=None if lapsed or first is None else judgements.load(first),
-        final_judgement=None if final is None else judgements.load(final),
-        change_reason=row.change_reason,
-        resolved_at=row.resolved_at,
-    )
