@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from data.corpus.snapshot import Snapshot
@@ -48,19 +49,22 @@ def write_card(facts: CardFacts) -> str:
         [
             f"# Model card: {recipe.name}",
             "",
-            "Predicts, for one Chinese 12345 work order, the verdict (reasonable or one of 15 grounds), the kind",
-            "and the subject. A person confirms every adverse outcome; the model only recommends.",
+            "Predicts, for one Chinese 12345 work order, the verdict (reasonable or one of 15 grounds),",
+            "the kind and the subject. A person confirms every adverse outcome; the model only recommends.",
             "",
-            f"Made by `python -m training run training/recipes/{recipe.name}.toml`, which also makes every figure",
-            "below. A run on other hardware may differ in the last digits.",
+            f"Made by `python -m training run training/recipes/{recipe.name}.toml`, which also makes",
+            "every figure below. A run on other hardware may differ in the last digits.",
             "",
             "## Data",
             "",
-            f"Labelled orders, written for this project: {len(snapshot.train)} train "
-            f"({', '.join(recipe.split.train)}), {len(snapshot.calibration)} calibrate "
-            f"({', '.join(recipe.split.calibration)}), {len(snapshot.test)} test ({', '.join(recipe.split.test)}).",
-            "A region stands in one part only. No real caller's order trained or calibrated this model, so none of",
-            f"these figures is a figure about real calls. Snapshot `{snapshot.digest}`.",
+            "Labelled orders, written for this project:",
+            "",
+            f"- train: {len(snapshot.train)} ({', '.join(recipe.split.train)})",
+            f"- calibration: {len(snapshot.calibration)} ({', '.join(recipe.split.calibration)})",
+            f"- test: {len(snapshot.test)} ({', '.join(recipe.split.test)})",
+            "",
+            "A region stands in one part only. No real caller's order is labelled here, so none of these",
+            f"figures is a figure about real calls. Snapshot `{snapshot.digest}`.",
             "",
             *_pretraining(facts),
             "",
@@ -77,17 +81,16 @@ def write_card(facts: CardFacts) -> str:
             "",
             "## Graph",
             "",
-            f"`{facts.graph}` is shipped ({facts.graph_bytes / 1e6:.1f} MB). fp32 against the weights: max |Δlogit| "
-            f"{facts.fp32_gap:.1e}. int8 against fp32: same verdict on {facts.int8_agreement:.2%} of "
-            f"{len(snapshot.calibration) + len(snapshot.test)} orders.",
-            "Temperatures: "
-            + ", ".join(f"{name} {value:.3f}" for name, value in facts.temperatures.items())
-            + ".",
+            f"- `{facts.graph}` is shipped: {facts.graph_bytes / 1e6:.1f} MB",
+            f"- fp32 against the weights: max |Δlogit| {facts.fp32_gap:.1e}",
+            f"- int8 against fp32: same verdict on {facts.int8_agreement:.2%} of "
+            f"{len(snapshot.calibration) + len(snapshot.test)} orders",
+            *(f"- temperature of {name}: {value:.3f}" for name, value in facts.temperatures.items()),
             "",
             "## Limits",
             "",
-            "- The labelled orders are written, not drawn from calls: the model knows their style better than callers'.",
-            "- Almost all real calls are reasonable; the share of flags that are right there is not known.",
+            "- The labelled orders were written, not drawn from calls: the model knows that style best.",
+            "- Almost all real calls are reasonable; how many flags are right there is not known.",
             "- Text past the token limit is not read; such orders go to a person.",
             "",
         ]
@@ -97,13 +100,13 @@ def write_card(facts: CardFacts) -> str:
 def _pretraining(facts: CardFacts) -> list[str]:
     figures = facts.pretraining
     if not figures:
-        return [f"The encoder was not trained here: `{facts.recipe.encoder.folder}`."]
+        return [f"The encoder was not trained here: `{Path(facts.recipe.encoder.folder).name}`."]
     sources = ", ".join(f"{name} {millions:g}M" for name, millions in facts.recipe.pretrain.sources.items())
     return [
-        f"The encoder ({figures['parameters'] / 1e6:.1f}M parameters) was pretrained from random weights on",
-        f"{figures['tokens_seen'] / 1e6:.1f}M tokens of public text, by masked language modelling. Characters",
-        f"offered by source: {sources}. Some of it is news and web text published without a licence for reuse;",
-        "none of it is in the repository.",
+        f"The encoder ({figures['parameters'] / 1e6:.1f}M parameters) was pretrained from random weights",
+        f"on {figures['tokens_seen'] / 1e6:.1f}M tokens of public text, by masked language modelling.",
+        f"Characters offered by source: {sources}.",
+        "Some of it is news and web text without a licence for reuse; none of it is in the repository.",
         "",
         f"Held-out blocks: loss {figures['held_out_loss']:.3f} nats, perplexity "
         f"{figures['held_out_perplexity']:.1f}, hidden tokens guessed {figures['held_out_top1']:.1%}.",
@@ -123,13 +126,13 @@ def _shown(figure: float | None) -> str:
 
 def _certificate(certificate: Mapping[str, Any]) -> Iterable[str]:
     for name in ("decline", "dispatch"):
-        bound = certificate[name]
+        bound, sign = certificate[name], "≥" if name == "decline" else "≤"
         if bound["threshold"] is None:
-            yield f"- {name}: no certificate; no threshold keeps {bound['bounds']} within {bound['risk']:.1%}."
+            yield f"- {name}: none; no threshold keeps {bound['bounds']} within {bound['risk']:.1%}."
         else:
             yield (
-                f"- {name}: at P(unreasonable) {'≥' if name == 'decline' else '≤'} {bound['threshold']:.3f}, at most "
-                f"{bound['risk']:.1%} of {bound['bounds']}, at confidence {bound['confidence']:.1%} "
-                f"({bound['errors']} of {bound['orders']} in calibration, upper bound {bound['upper_bound']:.2%})."
+                f"- {name}: at P(unreasonable) {sign} {bound['threshold']:.3f}, at most {bound['risk']:.1%} of "
+                f"{bound['bounds']}, at confidence {bound['confidence']:.1%} ({bound['errors']} of "
+                f"{bound['orders']} in calibration, upper bound {bound['upper_bound']:.2%})."
             )
     yield f"- Method: {certificate['method']}. {certificate['limits']}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from tokenizers.decoders import WordPiece as WordPieceDecoder
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, Digits, Sequence
 from tokenizers.processors import BertProcessing
 
@@ -30,8 +30,8 @@ _LATIN_SHARE = 0.04  # of the vocabulary: Latin words are rare in work orders, b
 def build_tokenizer(texts: Iterable[str], size: int, min_count: int) -> Tokenizer:
     """Learn a tokenizer of at most `size` pieces from canonical, masked texts.
 
-    Every Chinese character seen `min_count` times or more is one piece, rarest dropped first; digits
-    stand alone; Latin words that are not among the frequent ones fall apart into letters. The result
+    Every Chinese character seen `min_count` times or more is one piece, rarest dropped first, and what
+    room is left goes to the characters of GB/T 2312 that the texts do not hold; digits stand alone; Latin words that are not among the frequent ones fall apart into letters. The result
     is what BERT expects: `[CLS] a [SEP] b [SEP]` with segment ids.
 
     Raises:
@@ -49,14 +49,18 @@ def build_tokenizer(texts: Iterable[str], size: int, min_count: int) -> Tokenize
     if room < 1:
         raise BadInput("vocabulary_too_small", "词表容量太小，放不下汉字。")
     known = set(fixed)
-    han = [
+    seen = [
         char
         for char, count in _by_frequency(characters)
         if count >= min_count and char not in known and not char.isspace() and not char.isascii()
-    ][:room]
+    ]
+    han = list(dict.fromkeys([*seen, *_standard_han()]))[:room]
     pieces = {piece: index for index, piece in enumerate([*fixed, *latin, *han])}
     tokenizer = Tokenizer(WordPiece(pieces, unk_token=UNK, max_input_chars_per_word=64))
-    tokenizer.normalizer = Lowercase()
+    # Sets Chinese characters apart, which BertPreTokenizer alone would leave together as one word.
+    tokenizer.normalizer = BertNormalizer(
+        clean_text=False, handle_chinese_chars=True, strip_accents=False, lowercase=True
+    )
     tokenizer.pre_tokenizer = Sequence([BertPreTokenizer(), Digits(individual_digits=True)])
     tokenizer.post_processor = BertProcessing((SEP, pieces[SEP]), (CLS, pieces[CLS]))
     tokenizer.decoder = WordPieceDecoder()
@@ -101,6 +105,13 @@ def unknown_rate(tokenizer: Tokenizer, texts: Iterable[str]) -> float:
         total += len(ids)
         unknown += ids.count(unk)
     return unknown / total if total else 0.0
+
+
+def _standard_han() -> list[str]:
+    """The 6,763 Chinese characters of GB/T 2312, commonest level first."""
+    rows = range(0xB0, 0xF8)
+    pairs = (bytes((row, cell)) for row in rows for cell in range(0xA1, 0xFF))
+    return [char for pair in pairs if (char := pair.decode("gb2312", errors="ignore"))]
 
 
 def _by_frequency(counts: Counter[str]) -> list[tuple[str, int]]:
