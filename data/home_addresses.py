@@ -7,6 +7,8 @@ building together with its unit or room.
 
 from __future__ import annotations
 
+from unicodedata import combining
+
 import re2
 
 from data.personal_numbers import Found
@@ -17,25 +19,25 @@ _PART = re2.compile(
 )
 _BUILDINGS = {"号楼", "号院", "栋楼", "栋", "幢", "座", "弄", "#楼", "#"}
 _ROOMS = {"号房间", "号房", "房间", "室", "房"}
-# A room's number may go bare: 3栋501, 3栋2-501.
+# A room's number may go bare: 3栋501, 3栋2-501. What may not follow it must begin no surname, or a name
+# that is masked later would make it a room on second reading.
 _BARE = re2.compile(
-    r" ?((?:[0-9]{1,2}-)?[0-9]{3,4})([^\pM0-9A-Za-z.,:%/年月元户人平米个多万余名间套块辆天次千公亩吨岁-]|$)"
+    r" ?((?:[0-9]{1,2}-)?[0-9]{3,4})([^\pM0-9A-Za-z.,:%/年月元户人平米个多万余名间套块辆天次千亩吨岁-]|$)"
 )
 _DASHED = re2.compile(r"[0-9]{1,3}[-#][0-9]{1,2}-[0-9]{3,4}(?:室|房)?")
 _ROADS = ("路", "街", "巷", "大道", "胡同", "坊", "路段")
 _NO_ROADS = ("铁路", "线路", "电路", "网路", "思路", "来路", "半路", "车路")
 # 地铁路3号线, 3号门: what follows shows that the number is of something else.
 _NO_HOUSE = frozenset("线桥站口机柜杆井")
-_HOUSING = frozenset("屋子产价租东源改地贷款型车")  # 100房屋 counts houses
+_HOUSING = frozenset("屋子产价租源改地贷款型车")  # 100房屋 counts houses
 
 _Part = tuple[int, int, str, str]
 
 
 def find_addresses(text: str) -> list[Found]:
     """House numbers, units and rooms, each chain of them as one; ascending and apart."""
-    addresses = [
-        (start, end) for chain in _chains(text) for start, end in [_hidden(text, chain)] if start < end
-    ]
+    hidden = (_hidden(text, chain) for chain in _chains(text))
+    addresses = [(start, end) for start, end in hidden if start < end]
     dashed = [
         found.span()
         for found in _DASHED.finditer(text)
@@ -68,8 +70,10 @@ def _chains(text: str) -> list[list[_Part]]:
 
 
 def _runs_on(text: str, index: int) -> bool:
+    """Whether the character at `index` belongs to a number or word beside it; a combining mark does."""
     character = text[index : index + 1] if index >= 0 else ""
-    return character.isascii() and (character.isalnum() or character in {"-", ".", "#"}) and character != ""
+    latin = character.isascii() and character.isalnum()
+    return latin or (character != "" and (character in "-.#" or combining(character) != 0))
 
 
 def _hidden(text: str, chain: list[_Part]) -> tuple[int, int]:

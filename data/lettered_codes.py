@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import combining
+
 import re2
 
 from data.personal_numbers import Found
@@ -30,8 +32,9 @@ def find_plates(text: str) -> list[Found]:
     for found in _PLATE.finditer(text):
         signs, suffix = found[1].upper(), found[2]
         shape = _SPECIAL if suffix and len(signs) == 4 else _NEW_ENERGY if len(signs) == 6 else _CIVIL
-        if shape.fullmatch(signs) and any(sign.isdigit() for sign in signs):
-            end = found.end() if shape is _SPECIAL else found.end(1)
+        end = found.end() if shape is _SPECIAL else found.end(1)
+        whole = not combining(text[end : end + 1] or " ")
+        if whole and shape.fullmatch(signs) and any(sign.isdigit() for sign in signs):
             plates.append((found.start(), end, "[车牌]"))
     return plates
 

@@ -1,7 +1,6 @@
 """Finds telephone, resident, document and bank card numbers in canonical text; masking.py calls it.
 
-A number is
-judged by its own digits, the gaps within it and the words beside it, never by other numbers: so
+A number is judged by its own digits, the gaps within it and the words beside it, never by other numbers: so
 masking one cannot change what another is.
 """
 

@@ -83,7 +83,6 @@ def answer(decision: Decision) -> dict[str, Any]:
         "flags": list(decision.flags),
         "disposition": decision.disposition,
         "review_reasons": list(decision.review_reasons),
-        "degraded": decision.degraded,
     }
 
 

@@ -131,8 +131,8 @@ def _certificate(certificate: Mapping[str, Any]) -> Iterable[str]:
             yield f"- {name}: none; no threshold keeps {bound['bounds']} within {bound['risk']:.1%}."
         else:
             yield (
-                f"- {name}: at P(unreasonable) {sign} {bound['threshold']:.3f}, at most {bound['risk']:.1%} of "
-                f"{bound['bounds']}, at confidence {bound['confidence']:.1%} ({bound['errors']} of "
-                f"{bound['orders']} in calibration, upper bound {bound['upper_bound']:.2%})."
+                f"- {name}: at P(unreasonable) {sign} {bound['threshold']:.3f}, "
+                f"at most {bound['risk']:.1%} of {bound['bounds']}, at confidence {bound['confidence']:.1%} "
+                f"({bound['errors']} of {bound['orders']} in calibration, bound {bound['upper_bound']:.2%})"
             )
     yield f"- Method: {certificate['method']}. {certificate['limits']}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Bound:
     upper: float
 
 
+@lru_cache(maxsize=4096)
 def upper_bound(errors: int, orders: int, confidence: float) -> float:
     """The exact one-sided binomial upper bound (Clopper & Pearson 1934) on an error rate."""
     if errors >= orders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,7 +24,7 @@ SPECIALS = (PAD, UNK, CLS, SEP, MASK)
 
 _LATIN_WORD = re.compile(r"[a-z]{2,}")
 _PRINTABLE = tuple(chr(code) for code in range(0x21, 0x7F) if not chr(code).isupper())
-_LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+_LETTERS = tuple(string.ascii_lowercase)
 _LATIN_SHARE = 0.04  # of the vocabulary: Latin words are rare in work orders, brands and units mostly
 
 
@@ -31,8 +32,9 @@ def build_tokenizer(texts: Iterable[str], size: int, min_count: int) -> Tokenize
     """Learn a tokenizer of at most `size` pieces from canonical, masked texts.
 
     Every Chinese character seen `min_count` times or more is one piece, rarest dropped first, and what
-    room is left goes to the characters of GB/T 2312 that the texts do not hold; digits stand alone; Latin words that are not among the frequent ones fall apart into letters. The result
-    is what BERT expects: `[CLS] a [SEP] b [SEP]` with segment ids.
+    room is left goes to the characters of GB/T 2312 that the texts do not hold; digits stand alone;
+    Latin words that are not among the frequent ones fall apart into letters. The result is what BERT
+    expects: `[CLS] a [SEP] b [SEP]` with segment ids.
 
     Raises:
         BadInput: `size` leaves no room for characters.

@@ -36,7 +36,9 @@ def start(conn: Connection, caller_id: str, key: str, request_hash: str, at: dat
     mark = dialect.insert(idempotency).values(
         caller_id=caller_id, key=key, request_hash=request_hash, started_at=at
     )
-    if conn.execute(mark.on_conflict_do_nothing()).rowcount == 1:
+    # Not by the row count, which the drivers do not report alike for an insert.
+    made = conn.execute(mark.on_conflict_do_nothing().returning(idempotency.c.key)).first()
+    if made is not None:
         return None
     mine = (idempotency.c.caller_id == caller_id) & (idempotency.c.key == key)
     row = conn.execute(select(idempotency).where(mine)).one()

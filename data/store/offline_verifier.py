@@ -191,7 +191,7 @@ class _Checks:
         print(f"失败 FAIL  {name}: {reason}")
 
 
-def main() -> int:
+def main(options: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="离线核验工单审计记录 verify an order's audit entries offline"
     )
@@ -199,7 +199,7 @@ def main() -> int:
     parser.add_argument("--key", type=Path, required=True, help="审计公钥 the log's public key (PEM)")
     parser.add_argument("--checkpoint", type=Path, help="留存的检查点 a checkpoint kept since earlier")
     parser.add_argument("--consistency", type=Path, help="一致性证明 the proof between the two (JSON)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(options)
     try:
         key = load_pem_public_key(arguments.key.read_bytes())
         if not isinstance(key, Ed25519PublicKey):

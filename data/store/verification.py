@@ -92,6 +92,7 @@ def _rebuild(
     if whole:
         nodes.finish()
         roots[size] = frontier.root()
+    nodes.close()
     return size, roots
 
 
@@ -148,8 +149,8 @@ class _StoredNodes:
     def __init__(self, conn: Connection, findings: list[Finding]) -> None:
         completed_at = (audit_nodes.c.position + 1).bitwise_lshift(audit_nodes.c.level)
         query = select(audit_nodes).order_by(completed_at, audit_nodes.c.level)
-        self._rows = iter(conn.execute(query.execution_options(yield_per=BATCH)))
-        self._row = next(self._rows, None)
+        self._rows = conn.execute(query.execution_options(yield_per=BATCH))
+        self._row = self._rows.fetchone()
         self._findings = findings
 
     def compare(self, level: int, position: int, digest: bytes) -> None:
@@ -162,10 +163,13 @@ class _StoredNodes:
         if row.hash != digest:
             code = "node_changed" if level else "leaf_changed"
             self._find(code, level, position, "日志条目或哈希树节点被改动。")
-        self._row = next(self._rows, None)
+        self._row = self._rows.fetchone()
 
     def finish(self) -> None:
         self._skip_before(None)
+
+    def close(self) -> None:
+        self._rows.close()
 
     def _skip_before(self, place: tuple[int, int] | None) -> None:
         while self._row is not None:
@@ -174,7 +178,7 @@ class _StoredNodes:
             self._find(
                 "node_unexplained", self._row.level, self._row.position, "哈希树节点没有对应的日志条目。"
             )
-            self._row = next(self._rows, None)
+            self._row = self._rows.fetchone()
 
     def _find(self, code: str, level: int, position: int, detail: str) -> None:
         self._findings.append(Finding(code, str(position) if level == 0 else f"{level}/{position}", detail))

@@ -53,9 +53,7 @@ DECISION = Decision(
     recommended="explain",
     disposition="review",
     review_reasons=("adverse_needs_person", "protective_flag"),
-    rule_hits=(
-        RuleHit("old_people", "protect", Span("content", 16, 18), "涉及老年人", flag="vulnerable"),
-    ),
+    rule_hits=(RuleHit("old_people", "protect", Span("content", 16, 18), "涉及老年人", flag="vulnerable"),),
     thresholds=Thresholds(decline=0.95, dispatch=None),
     prediction=Prediction(
         verdict={"reasonable": 0.1875, "civil_or_market": 0.8125},
@@ -122,7 +120,7 @@ def at_once(count: int, action):
         barrier.wait()
         try:
             return action(number)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             return error
 
     with ThreadPoolExecutor(count) as pool:

@@ -11,7 +11,7 @@ from sqlalchemy import insert, text
 from sqlalchemy.exc import IntegrityError, InternalError
 
 from data.errors import BadInput, NotFound, Unavailable
-from data.store import audit_log, orders
+from data.store import audit_log, checkpoints, orders
 from data.store.database import Database, wal_is_safe
 from data.store.tables import audit_leaves, audit_nodes, metadata, order_texts
 from tests.data.store.stories import INTAKE, NOW, VAULT, an_order, at_once
@@ -19,7 +19,7 @@ from tests.data.store.stories import INTAKE, NOW, VAULT, an_order, at_once
 
 def test_an_error_undoes_the_change_and_its_leaf(database):
     order = an_order()
-    with pytest.raises(NotFound), database.transaction() as conn:
+    with pytest.raises(NotFound), database.transaction() as conn:  # noqa: PT012
         orders.add(conn, VAULT, order, INTAKE)
         raise NotFound("x", "x")
     with database.reading() as conn:
@@ -131,8 +131,6 @@ def test_many_threads_append_one_after_the_other(database):
 
 @pytest.mark.parametrize("table", ["audit_leaves", "audit_nodes", "audit_checkpoints"])
 def test_the_log_refuses_change(database, keyring, table):
-    from data.store import checkpoints
-
     with database.transaction() as conn:
         orders.add(conn, VAULT, an_order(), INTAKE)
         checkpoints.sign(conn, keyring.audit, "log.test", NOW)

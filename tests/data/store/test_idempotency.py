@@ -44,7 +44,7 @@ def test_an_unfinished_request_is_running(connection):
 
 
 def test_a_failed_request_leaves_no_trace(database):
-    with pytest.raises(ZeroDivisionError), database.transaction() as conn:
+    with pytest.raises(ZeroDivisionError), database.transaction() as conn:  # noqa: PT012
         answer(conn)
         raise ZeroDivisionError
     with database.transaction() as conn:

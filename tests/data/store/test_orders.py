@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import StatementError
 
 from data.errors import Conflict, NotFound
 from data.records import OrderHeader
@@ -150,7 +152,7 @@ def test_recent_orders_page_by_page(connection):
     assert [text for _, text in second] == [made[2], made[1], made[0]]
 
 
-def test_erasure_takes_every_word_and_leaves_the_story(database, sqlite_url):
+def test_erasure_takes_every_word_and_leaves_the_story(database, database_url):
     with database.transaction() as conn:
         review = judged(conn, replace(JUDGEMENT, reason="机密甲"))
         order_id = review.order_id
@@ -169,15 +171,17 @@ def test_erasure_takes_every_word_and_leaves_the_story(database, sqlite_url):
         assert kept.first_judgement == replace(JUDGEMENT, reason="")
         assert kept.change_reason is None
         assert judgements.of(conn, review.id, ANNA) == replace(JUDGEMENT, reason="")
-        assert [stored.decision.source for stored in decisions.of_order(conn, order_id)] == ["model", "person"]
+        assert [stored.decision.source for stored in decisions.of_order(conn, order_id)] == [
+            "model",
+            "person",
+        ]
         after = audit_log.entries(conn, order_id)
         assert after[:-1] == before
         assert (after[-1].event, after[-1].actor, after[-1].facts) == ("order.erased", BORIS, {"reviews": []})
     with pytest.raises(Conflict), database.transaction() as conn:
         orders.erase(conn, order_id, BORIS, NOW)
-    if database._is_sqlite:
-        with open(sqlite_url.removeprefix("sqlite:///"), "rb") as file:
-            stored = file.read()
+    if database_url.startswith("sqlite"):
+        stored = Path(database_url.removeprefix("sqlite:///")).read_bytes()
         assert not [word for word in ("机密甲", "机密乙", "机密丙") if word.encode() in stored]
 
 
@@ -189,6 +193,5 @@ def test_erasure_closes_an_open_review(connection):
 
 
 def test_times_need_an_offset(connection):
-    with pytest.raises((TypeError, Exception), match="offset-naive"):
-        orders.add(connection, VAULT, an_order(received_at=datetime(2026, 1, 1)), INTAKE)
-    assert datetime(2026, 1, 1, tzinfo=UTC).tzinfo is UTC
+    with pytest.raises(StatementError, match="offset-naive"):
+        orders.add(connection, VAULT, an_order(received_at=NOW.replace(tzinfo=None)), INTAKE)

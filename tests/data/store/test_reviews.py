@@ -247,9 +247,7 @@ def test_changing_one_s_mind_needs_a_reason(connection, changes):
     review = judged(connection)
     final = replace(JUDGEMENT, **changes)
     for reason in (None, "", "  \n"):
-        refused(
-            "change_reason_missing", reviews.resolve, connection, review.id, ANNA, 1, final, reason, NOW
-        )
+        refused("change_reason_missing", reviews.resolve, connection, review.id, ANNA, 1, final, reason, NOW)
     done = reviews.resolve(connection, review.id, ANNA, 1, final, "看过规则命中后改变", NOW)
     assert done.change_reason == "看过规则命中后改变"
     assert last(connection, review).facts["changed"] == 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import delete, select, update
 
 from data.errors import NotFound, Unavailable
 from data.store import orders, vault
+from data.store.database import Database
 from data.store.tables import order_keys, order_texts
 from tests.data.store.stories import INTAKE, ORDER, VAULT, an_order
 
@@ -24,9 +27,7 @@ def test_neither_text_nor_key_can_be_moved_to_another_order(connection):
     for order in (a, b):
         orders.add(connection, VAULT, order, INTAKE)
     for table, column in ((order_texts, "ciphertext"), (order_keys, "wrapped")):
-        stolen = connection.execute(
-            select(table.c[column]).where(table.c.order_id == a.id)
-        ).scalar_one()
+        stolen = connection.execute(select(table.c[column]).where(table.c.order_id == a.id)).scalar_one()
         connection.execute(update(table).where(table.c.order_id == b.id).values({column: stolen}))
         with pytest.raises(Unavailable) as refusal:
             orders.get(connection, VAULT, b.id)
@@ -61,13 +62,10 @@ def test_erasure_leaves_neither_text_nor_key(connection):
 
 
 def test_no_text_reaches_the_disk(sqlite_url):
-    from data.store.database import Database
-
     database = Database(sqlite_url)
     with database.transaction() as conn:
         orders.add(conn, VAULT, an_order(), INTAKE)
     database.close()
-    with open(sqlite_url.removeprefix("sqlite:///"), "rb") as file:
-        stored = file.read()
+    stored = Path(sqlite_url.removeprefix("sqlite:///")).read_bytes()
     assert ORDER.content.encode()[:30] not in stored
     assert ORDER.title.encode() not in stored

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from data.masking import read_text
+from data.records import Reading
+from data.taxonomy import Taxonomy
+from models.bundle import read_bundle
+from models.classifier import NonFinite
+from models.onnx_classifier import OnnxClassifier
+from tests.models import tiny_bundle
+
+
+def classifier(folder: Path, taxonomy: Taxonomy, *, poison: float = 0.0) -> OnnxClassifier:
+    publishers = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy, poison=poison))
+    return OnnxClassifier(read_bundle(folder / "bundle", taxonomy, publishers))
+
+
+def test_each_group_is_a_distribution_over_its_codes(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    (prediction,) = classifier(tmp_path, taxonomy).classify([Reading("路灯", "路灯坏了")])
+    for group in ("verdict", "kind", "subject"):
+        probabilities = getattr(prediction, group)
+        assert tuple(probabilities) == taxonomy.groups[group]
+        assert math.isclose(sum(probabilities.values()), 1.0, rel_tol=1e-12)
+        assert len(prediction.logits[group]) == len(taxonomy.groups[group])
+    assert prediction.p_unreasonable < 0.9 < 1.0
+
+
+def test_the_graph_s_scores_decide(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    model = classifier(tmp_path, taxonomy)
+    calm, marked = model.classify([Reading("路灯", "路灯坏了"), Reading("法院", "法院裁定不算数")])
+    assert marked.p_unreasonable > 0.9 > calm.p_unreasonable
+    assert marked.likeliest_ground == "legal_route"
+
+
+def test_a_text_longer_than_the_encoder_reads_says_so(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    model = classifier(tmp_path, taxonomy)
+    fits, cut = model.classify([Reading("", "灯" * 29), Reading("", "灯" * 30)])  # [CLS] title [SEP] … [SEP]
+    assert not fits.truncated
+    assert cut.truncated
+
+
+def test_scores_that_are_not_finite_raise(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    with pytest.raises(NonFinite):
+        classifier(tmp_path, taxonomy, poison=math.nan).classify([Reading("", "路灯")])
+
+
+def test_an_order_s_answer_does_not_depend_on_its_neighbours(shipped: Path, taxonomy: Taxonomy) -> None:
+    model = OnnxClassifier(read_bundle(shipped, taxonomy))
+    readings = [
+        read_text("反映路灯", "来电人反映幸福路路灯坏了三天，请派人维修。").reading,
+        read_text("", "要求单位涨工资，工资已经高于最低工资标准。").reading,
+        read_text("求助", "孩" * 400).reading,
+    ]
+    together = model.classify(readings)
+    alone = [model.classify([reading])[0] for reading in readings]
+    assert together == alone
+    assert model.classify(readings[::-1]) == together[::-1]

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data.records import Prediction, Reading
+from data.taxonomy import Taxonomy
+from models import bundle
+from models.bundle import Bundle, read_bundle
+from models.classifier import Classifier, NonFinite
+from models.onnx_classifier import OnnxClassifier
+from models.rules import Rules
+from models.triage import Triage, open_triage
+from tests.models import tiny_bundle
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, taxonomy: Taxonomy) -> Bundle:
+    publishers = tiny_bundle.publish(tmp_path, tiny_bundle.files(taxonomy))
+    return read_bundle(tmp_path / "bundle", taxonomy, publishers)
+
+
+Opened = Callable[..., Triage]
+
+
+@pytest.fixture
+def opened(tiny: Bundle, taxonomy: Taxonomy, rules: Rules) -> Iterator[Opened]:
+    """A triage over any classifier, closed afterwards."""
+    made: list[Triage] = []
+
+    def make(classifier: Classifier | None = None, deadline_s: float | None = None) -> Triage:
+        chosen = classifier or OnnxClassifier(tiny)
+        made.append(Triage(chosen, tiny, None, taxonomy, rules, deadline_s=deadline_s))
+        return made[-1]
+
+    yield make
+    for triage in made:
+        triage.close()
+
+
+@pytest.fixture(scope="module")
+def served(shipped: Path) -> Iterator[Triage]:
+    triage = open_triage(shipped)
+    yield triage
+    triage.close()
+
+
+def test_an_order_goes_all_the_way(opened: Opened, tiny: Bundle, rules: Rules, taxonomy: Taxonomy) -> None:
+    decision = opened().decide("法院", "法院裁定不算数", NOW)
+    assert (decision.source, decision.verdict, decision.ground) == ("model", "unreasonable", "legal_route")
+    assert decision.decided_at == NOW
+    assert decision.thresholds == tiny.thresholds
+    assert decision.versions.bundle == tiny.digest
+    assert decision.versions.rules == rules.version
+    assert decision.versions.taxonomy == taxonomy.version
+    assert decision.versions.certificate == tiny.certificate_digest
+
+
+class Stuck:
+    """A real classifier behind a gate that a test opens."""
+
+    def __init__(self, inner: Classifier) -> None:
+        self.inner = inner
+        self.gate = threading.Event()
+
+    def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+        self.gate.wait(20)
+        return self.inner.classify(readings)
+
+
+def test_past_the_deadline_the_rules_answer_and_the_model_comes_back(opened: Opened, tiny: Bundle) -> None:
+    stuck = Stuck(OnnxClassifier(tiny))
+    triage = opened(stuck, deadline_s=0.05)
+    for _ in range(3):  # the third finds every worker stuck and is answered at once
+        decision = triage.decide("", "法院裁定不算数", NOW)
+        assert (decision.fallback, decision.disposition) == ("model_slow", "review")
+    stuck.gate.set()
+    for _ in range(100):
+        if triage.decide("", "法院裁定不算数", NOW).fallback is None:
+            break
+    else:
+        pytest.fail("the model never came back")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(NonFinite("nan"), "model_nonfinite"), (RuntimeError("broken"), "model_error")]
+)
+def test_whatever_the_model_raises_the_rules_answer(opened: Opened, error: Exception, reason: str) -> None:
+    class Broken:
+        def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+            raise error
+
+    decision = opened(Broken()).decide("", "路灯坏了", NOW)
+    assert (decision.source, decision.fallback, decision.degraded) == ("rules", reason, True)
+    assert (decision.disposition, decision.review_reasons) == ("review", ("degraded",))
+
+
+def test_a_graph_that_computes_nan_is_caught(tmp_path: Path, opened: Opened, taxonomy: Taxonomy) -> None:
+    publishers = tiny_bundle.publish(tmp_path / "nan", tiny_bundle.files(taxonomy, poison=math.nan))
+    poisoned = OnnxClassifier(read_bundle(tmp_path / "nan" / "bundle", taxonomy, publishers))
+    assert opened(poisoned).decide("", "路灯坏了", NOW).fallback == "model_nonfinite"
+
+
+def test_without_a_bundle_the_rules_answer(tmp_path: Path) -> None:
+    triage = open_triage(tmp_path)
+    assert (triage.missing, triage.ready, triage.bundle) == ("model_missing", False, None)
+    decision = triage.decide("", "我不想活了，现在就站在楼顶", NOW)
+    assert decision.fallback == "model_missing"
+    assert "self_harm" in decision.flags
+    assert decision.disposition == "transfer"
+    triage.close()
+
+
+def test_a_corrupt_bundle_is_refused_and_the_rules_answer(tmp_path: Path, shipped: Path) -> None:
+    for file in shipped.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    graph = tmp_path / bundle.GRAPH
+    graph.write_bytes(graph.read_bytes()[:-1])
+    triage = open_triage(tmp_path)
+    assert (triage.missing, triage.ready) == ("model_corrupt", False)
+    assert triage.decide("", "路灯坏了", NOW).fallback == "model_corrupt"
+    triage.close()
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(title=st.text(max_size=60), content=st.text(st.characters(), max_size=300))
+def test_every_text_gets_a_decision(served: Triage, title: str, content: str) -> None:
+    decision = served.decide(title, content, NOW)
+    assert decision.source == "model"
+    assert decision.p_unreasonable is not None
+    assert 0.0 <= decision.p_unreasonable <= 1.0
+    for found in decision.rule_hits:
+        sent = title if found.span.field == "title" else content
+        assert 0 <= found.span.start <= found.span.end <= len(sent)
+
+
+ORDER = "来电人称楼道消防门损坏无法关闭，物业一直不修，要求消防部门检查，联系电话13812345678"
+VARIANTS = {
+    "full-width": ORDER.translate({code: code + 0xFEE0 for code in range(0x21, 0x7F)}),
+    "zero-width": "\u200b".join(ORDER),
+    "traditional": "來電人稱樓道消防門損壞無法關閉，物業一直不修，要求消防部門檢查，聯繫電話13812345678",
+    "variation selector": ORDER.replace("门", "门\ufe00"),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_reversible_variants_get_the_identical_answer(served: Triage, variant: str) -> None:
+    plain, varied = served.decide("", ORDER, NOW), served.decide("", VARIANTS[variant], NOW)
+    assert varied.prediction == plain.prediction
+    assert (varied.flags, varied.disposition) == (plain.flags, plain.disposition)
+
+
+def test_traditional_script_is_recorded(served: Triage) -> None:
+    assert served.decide("", VARIANTS["traditional"], NOW).traditional
+    assert not served.decide("", ORDER, NOW).traditional
