@@ -57,7 +57,7 @@ bench: $(VENV)/.everything ## Measure; the numbers are printed, not judged
 	$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" -s tests/benchmarks $(ARGS)
 
 bundle: $(VENV)/.everything ## Train the default model and write its bundle
-	$(BIN)/python -m training run training/recipes/default.toml
+	$(BIN)/python -m training run training/recipes/default.toml --out models/bundles/default
 
 # The browser tests drive a real Chromium on pages in Chinese.
 browser:

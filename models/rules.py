@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import re2
 
@@ -21,64 +21,13 @@ from data.masking import MaskedText
 from data.records import Effect, Field, RuleHit, Span
 from data.reference_table import Entry, read_entries, read_table
 from data.taxonomy import Taxonomy
+from models.expression import Beside, Expression, compiled, expanded
 
 RULES = Path(__file__).resolve().parent / "reference" / "rules.toml"
 
-Beside = Literal["sentence", "field"]
-
-# What ends a sentence of canonical text. Patterns see a line break there, and `.` stops at it.
-_SENTENCE_ENDS = str.maketrans(dict.fromkeys("。!?;", "\n"))
-_BLANK = "\0"  # canonical text holds no control character, so no pattern finds it
 _ID = re.compile(r"[a-z][a-z0-9-]*")
 _FRAGMENT_NAME = re.compile(r"[a-z][a-z_]*")
-_FRAGMENT = re.compile(r"\{([a-z][a-z_]*)\}")
 _NUMBER = re.compile(r"\d{3,6}")
-
-
-class Expression:
-    """When a rule fires: some `any` matches, outside every `idiom`, with each `all_of` and no `none` beside it.
-
-    All patterns are RE2's, so the time is linear in the text, whatever they say.
-    """
-
-    def __init__(
-        self,
-        alternatives: tuple[str, ...],
-        all_of: tuple[str, ...],
-        none: tuple[str, ...],
-        idioms: tuple[str, ...],
-        beside: Beside,
-    ) -> None:
-        self._any = _compiled(alternatives)
-        self._all_of = tuple(_compiled((pattern,)) for pattern in all_of)
-        self._none = _compiled(none) if none else None
-        self._idioms = _compiled(idioms) if idioms else None
-        self._beside = beside
-
-    def first(self, text: str) -> tuple[int, int] | None:
-        """The first match that counts, half-open in code points of canonical text."""
-        if self._beside == "sentence":
-            text = text.translate(_SENTENCE_ENDS)
-        if self._idioms is not None:
-            text = self._idioms.sub(lambda match: _BLANK * len(match.group()), text)
-        refused_until = 0
-        for match in self._any.finditer(text):
-            start, end = match.span()
-            if start < refused_until:
-                continue
-            sentence_start = text.rfind("\n", refused_until, start) + 1
-            sentence_end = text.find("\n", end)
-            if sentence_end < 0:
-                sentence_end = len(text)
-            if self._admits(text[sentence_start:sentence_end]):
-                return start, end
-            refused_until = sentence_end
-        return None
-
-    def _admits(self, sentence: str) -> bool:
-        if self._none is not None and self._none.search(sentence) is not None:
-            return False
-        return all(pattern.search(sentence) is not None for pattern in self._all_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +102,6 @@ def _refuse(faults: list[Fault]) -> None:
         raise BadInput("rules_invalid", "规则文件有误。", tuple(faults))
 
 
-def _compiled(patterns: tuple[str, ...]) -> re2._Regexp:
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-    options.max_mem = 16 << 20  # bytes; with less, RE2 gives up its fast automaton on the longest rules
-    return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), options)
-
-
 def _fragments(table: object, faults: list[Fault]) -> Mapping[str, str]:
     """Named parts of patterns; a later one may use those before it."""
     fragments: dict[str, str] = {}
@@ -172,18 +113,11 @@ def _fragments(table: object, faults: list[Fault]) -> Mapping[str, str]:
         if not _FRAGMENT_NAME.fullmatch(name) or not isinstance(value, str):
             faults.append(Fault("/rules/fragments", "应为名称到文字的表。"))
             continue
-        expanded = _expanded(value, fragments)
-        if expanded is None:
+        pattern = expanded(value, fragments)
+        if pattern is None:
             faults.append(Fault(pointer, "引用了前面没有的片段。"))
-        fragments[name] = f"(?:{expanded or value})"
+        fragments[name] = f"(?:{pattern or value})"
     return fragments
-
-
-def _expanded(pattern: str, fragments: Mapping[str, str]) -> str | None:
-    """None where a fragment is unknown. `{3,5}` stays: a repetition, not a name."""
-    if any(name not in fragments for name in _FRAGMENT.findall(pattern)):
-        return None
-    return _FRAGMENT.sub(lambda match: fragments[match[1]], pattern)
 
 
 class _RuleReader:
@@ -212,26 +146,30 @@ class _RuleReader:
 
     def _expression(self, entry: Entry) -> Expression:
         beside = cast(Beside, entry.choice("beside", get_args(Beside), default="sentence"))
-        parts = [
-            tuple(self._pattern(entry, f"{key}/{place}", pattern) for place, pattern in enumerate(patterns))
-            for key, patterns in (
-                ("any", entry.texts("any")),
-                ("all_of", entry.texts("all_of", least=0)),
-                ("none", entry.texts("none", least=0)),
-                ("idioms", entry.texts("idioms", least=0)),
+        patterns = {
+            key: tuple(
+                self._pattern(entry, f"{key}/{place}", pattern)
+                for place, pattern in enumerate(entry.texts(key, least=1 if key == "any" else 0))
             )
-        ]
-        return Expression(*parts, beside=beside)
+            for key in ("any", "all_of", "none", "idioms")
+        }
+        return Expression(
+            patterns["any"],
+            all_of=patterns["all_of"],
+            none=patterns["none"],
+            idioms=patterns["idioms"],
+            beside=beside,
+        )
 
     def _pattern(self, entry: Entry, key: str, pattern: str) -> str:
         """The pattern with its fragments filled in; an impossible one in its place where it is wrong."""
-        expanded = _expanded(pattern, self._fragments)
-        if expanded is None:
+        filled = expanded(pattern, self._fragments)
+        if filled is None:
             entry.fault(key, "引用了没有的片段。")
         else:
             try:
-                if _compiled((expanded,)).search("") is None:
-                    return expanded
+                if compiled((filled,)).search("") is None:
+                    return filled
                 entry.fault(key, "不能匹配空白。")
             except re2.error:
                 entry.fault(key, "不是有效的RE2表达式。")

@@ -20,7 +20,6 @@ from starlette.responses import RedirectResponse, Response
 from data.errors import BadInput, Conflict, MingbianError, NotAllowed, NotFound, Unavailable
 from serving.pages.frame import render
 
-CREATED: Final = 201
 SEE_OTHER: Final = 303
 PROBLEM: Final = "application/problem+json"
 

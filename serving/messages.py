@@ -87,7 +87,9 @@ class Coded(BaseModel):
 
 
 class FlagMessage(Coded):
-    protective: bool = Field(description="是否保护性标记：它只会让结果更稳妥。Can only make the outcome safer.")
+    protective: bool = Field(
+        description="是否保护性标记：它只会让结果更稳妥。Can only make the outcome safer."
+    )
 
 
 class Basis(BaseModel):
@@ -95,7 +97,7 @@ class Basis(BaseModel):
 
     policy: str
     citation: str = Field(examples=["《信访工作条例》第三十四条"])
-    in_force: str = Field(description="施行日期。", examples=["2022-05-01"])
+    in_force: str | None = Field(description="施行日期；未核实时可能为空。", examples=["2022-05-01"])
     verified: bool = Field(description="条款号是否已经核实。Whether the article number has been verified.")
 
 
@@ -116,6 +118,7 @@ class Evidence(BaseModel):
     explanation: str
     ground: str | None
     flag: str | None
+    route: str | None = Field(description="应转接的号码或渠道。", examples=["119"])
     basis: list[Basis]
 
 
@@ -168,7 +171,9 @@ class DecisionMessage(BaseModel):
     disposition_name: str = Field(examples=["派单办理"])
     review_reasons: list[Coded] = Field(description="为何要人看；非空时必有 review_id。")
     review_id: str | None
-    degraded: bool = Field(description="模型未作答，由规则代答。The rules answered because the model did not.")
+    degraded: bool = Field(
+        description="模型未作答，由规则代答。The rules answered because the model did not."
+    )
     fallback: FallbackReason | None
     truncated: bool = Field(description="文本超过模型可读长度。")
     traditional: bool = Field(description="来件为繁体。")

@@ -37,7 +37,10 @@ class Metrics:
             registry=self._registry,
         )
         self._queue = Gauge(
-            "mingbian_review_queue", "Review items that wait, by status.", ("status",), registry=self._registry
+            "mingbian_review_queue",
+            "Review items that wait, by status.",
+            ("status",),
+            registry=self._registry,
         )
         self._ready = Gauge(
             "mingbian_ready", "1 when the model is loaded and warmed.", registry=self._registry

@@ -39,7 +39,8 @@ REASONS: Final[Mapping[str, str]] = {
     "truncated": "文本过长，未读完",
 }
 # Reasons that say nothing of what the model concluded: only these may be seen before the blind judgement.
-BLIND_REASONS: Final = frozenset({"urgent", "protective_flag", "no_certificate", "degraded", "truncated"})
+# `protective_flag` is not among them: it is given only where the conclusion was adverse.
+BLIND_REASONS: Final = frozenset({"urgent", "no_certificate", "degraded", "truncated"})
 STATUSES: Final[Mapping[str, str]] = {
     "open": "待领取",
     "claimed": "已领取",

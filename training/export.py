@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import onnx
@@ -51,16 +52,20 @@ def export(folder: Path, out: Path) -> tuple[Path, Path]:
     batch, tokens = torch.export.Dim("batch", min=1, max=512), torch.export.Dim("tokens", min=2, max=512)
     axes = {0: batch, 1: tokens}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        wrapped,
-        examples,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["input_ids", "attention_mask", "token_type_ids"],
-        output_names=["logits"],
-        dynamic_shapes=(axes, axes, axes),
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # The exporter's own: it calls what torch deprecates, and renames axes that are equal by design.
+        warnings.filterwarnings("ignore", "`isinstance\\(treespec", FutureWarning)
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)
+        program = torch.onnx.export(
+            wrapped,
+            examples,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["input_ids", "attention_mask", "token_type_ids"],
+            output_names=["logits"],
+            dynamic_shapes=(axes, axes, axes),
+            verbose=False,
+        )
     assert program is not None  # noqa: S101 - dynamo=True always returns a program
     program.save(str(plain), external_data=False)
     _strip(plain)

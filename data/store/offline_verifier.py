@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """A check that failed; the text says why, for people."""
 
 

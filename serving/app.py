@@ -1,0 +1,153 @@
+"""Puts the application together; `serving/__main__.py` and tests call `create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+
+from data.errors import MingbianError
+from data.settings import Settings
+from data.store import idempotency
+from data.store.database import Database
+from data.store.keyring import Keyring
+from data.taxonomy import Taxonomy
+from models.triage import Triage
+from serving import errors
+from serving.access import Allow
+from serving.desk import Desk
+from serving.envelope import Envelope
+from serving.errors import PROBLEM, Problem
+from serving.ingress import Ingress
+from serving.messages import NewOrder, member_names
+from serving.metrics import Metrics
+from serving.pages import site
+from serving.review_messages import NewJudgement, Resolution
+from serving.routes import audit, health, model, orders, reviews
+from serving.sessions import Sessions
+
+_DESCRIPTION: Final = """明辨：12345 热线工单研判服务。
+
+送入一件工单，得到研判结论：诉求合理与否、理由与依据、诉求性质、内容分类、把握程度，以及是否须由人复核。
+每个决定与其后的每次变更都写入可由外部核验的审计日志。
+
+Mingbian triages 12345 hotline work orders. Errors are RFC 9457 problems: switch on `code`; `detail` is Chinese,
+for people. Every answer carries `X-Request-Id`."""
+_PRUNE_EVERY_S: Final = 3600
+
+_log = logging.getLogger("mingbian.app")
+
+
+def create_app(
+    settings: Settings, database: Database, keyring: Keyring, triage: Triage, taxonomy: Taxonomy
+) -> FastAPI:
+    """The whole service over opened parts, which stay the caller's to close."""
+    app = routed()
+    desk = Desk(
+        settings=settings,
+        database=database,
+        keyring=keyring,
+        triage=triage,
+        taxonomy=taxonomy,
+        sessions=Sessions(keyring.cookies),
+        metrics=Metrics(),
+    )
+    app.state.desk = desk
+    errors.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        Ingress,
+        body_limit=settings.body_limit,
+        known_names=member_names(NewOrder, NewJudgement, Resolution),
+    )
+    app.add_middleware(Envelope, observe=desk.metrics.answered)
+    return app
+
+
+def routed() -> FastAPI:
+    """The routes alone, enough to describe the API without opening anything."""
+    app = FastAPI(
+        title="明辨 Mingbian",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    for part in (orders, reviews, audit, model, health):
+        app.include_router(part.router)
+    app.include_router(site.router, include_in_schema=False)
+    return app
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI 3.1 document, with each operation's roles and its way of failing."""
+    app = routed()
+    document = app.openapi()
+    document["components"]["schemas"]["Problem"] = Problem.model_json_schema(
+        ref_template="#/components/schemas/{model}"
+    )
+    definitions = document["components"]["schemas"]["Problem"].pop("$defs")
+    document["components"]["schemas"].update(definitions)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(unused, None)
+    problem = {
+        "description": "RFC 9457 problem；以 `code` 区分。",
+        "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for path, method, roles in _operations(app):
+        operation = document["paths"][path][method]
+        operation["responses"].pop("422", None)
+        operation["responses"]["default"] = problem
+        if roles:
+            operation["x-roles"] = list(roles)
+    return document
+
+
+def _operations(app: FastAPI) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [
+        (route.path, method.lower(), _roles(route.dependant))
+        for route in _api_routes(app)
+        if route.include_in_schema
+        for method in route.methods or ()
+    ]
+
+
+def _api_routes(app: FastAPI) -> list[APIRoute]:
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def _roles(dependant: Dependant) -> tuple[str, ...]:
+    own = dependant.call.roles if isinstance(dependant.call, Allow) else ()
+    return tuple(own) + tuple(role for below in dependant.dependencies for role in _roles(below))
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    pruning = asyncio.create_task(_prune_hourly(app.state.desk))
+    yield
+    pruning.cancel()
+    with suppress(asyncio.CancelledError):
+        await pruning
+
+
+async def _prune_hourly(desk: Desk) -> None:
+    while True:
+        try:
+            await run_in_threadpool(_prune, desk)
+        except MingbianError as error:
+            _log.warning("stored answers were not pruned", extra={"code": error.code})
+        await asyncio.sleep(_PRUNE_EVERY_S)
+
+
+def _prune(desk: Desk) -> None:
+    with desk.database.transaction() as conn:
+        idempotency.prune(conn, desk.now() - timedelta(hours=desk.settings.idempotency_hours))

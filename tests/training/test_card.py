@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data.corpus.snapshot import Snapshot
+from training.card import CardFacts, write_card
+from training.certify import certificate, certify_decline, certify_dispatch
+from training.metrics import Metrics
+from training.recipe import read_recipe
+
+OURS = Metrics(100, 0.912, 0.83, 0.4, 0.77, 0.6, 0.66, 0.5, 0.55, 0.9)
+THEIRS = replace(OURS, verdict_auc=0.845, pairs_ordered=None)
+PRETRAINED = {
+    "parameters": 5_000_000,
+    "tokens_seen": 7_000_000,
+    "held_out_loss": 4.5,
+    "held_out_perplexity": 90.0,
+    "held_out_top1": 0.25,
+}
+
+
+def facts() -> CardFacts:
+    recipe = read_recipe(Path("training/recipes/default.toml"))
+    return CardFacts(
+        recipe=recipe,
+        snapshot=Snapshot((), (), (), "sha256:snap"),
+        graph="int8",
+        graph_bytes=6_000_000,
+        fp32_gap=2e-6,
+        int8_agreement=0.995,
+        temperatures={"verdict": 1.25},
+        certificate=certificate(
+            certify_decline(np.zeros(400), 0.02, 0.975),
+            certify_dispatch(np.zeros(5), 0.05, 0.975),
+            snapshot="sha256:snap",
+            regions=("w3",),
+        ),
+        pretraining=PRETRAINED,
+        test=OURS,
+        test_calibration_error=0.031,
+        baseline=THEIRS,
+    )
+
+
+def test_every_figure_stands_beside_the_baseline() -> None:
+    card = write_card(facts())
+    assert "| verdict AUC | 0.912 | 0.845 |" in card
+    assert "| contrast pairs ordered rightly | 0.900 | – |" in card
+    assert "| expected calibration error of the verdict | 0.031 | |" in card
+    assert card.count("\n| ") == 11
+
+
+def test_a_missing_certificate_is_said() -> None:
+    card = write_card(facts())
+    assert "- decline: at P(unreasonable) ≥ 0.001" in card
+    assert "- dispatch: none" in card
+
+
+def test_an_encoder_from_elsewhere_is_named_without_its_path() -> None:
+    given = facts()
+    named = replace(given.recipe, encoder=replace(given.recipe.encoder, folder="/somewhere/private/bert"))
+    card = write_card(replace(given, recipe=named, pretraining={}))
+    assert "`bert`" in card
+    assert "/somewhere" not in card
