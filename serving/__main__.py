@@ -1,4 +1,4 @@
-"""`python -m serving run | openapi`: starts the service, or writes its description; for operators and make."""
+"""`python -m serving run | openapi`: starts the service, or writes its description; for operators."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from data.errors import MingbianError
 
@@ -49,6 +50,8 @@ def _run() -> int:
             settings.bundle, auto_decline=settings.auto_decline, deadline_s=settings.deadline_ms / 1000
         )
         try:
+            # Tables of characters and patterns are made on first use: not at the first caller's expense.
+            triage.decide("", "", datetime.now(UTC))
             app = create_app(settings, database, keyring, triage, triage.taxonomy)
             uvicorn.run(
                 app,

@@ -1,4 +1,4 @@
-"""Who may: turns an API key or a page's cookie into a caller with an allowed role. Every route depends on it."""
+"""Who may: turns an API key or a page's cookie into a caller with an allowed role, for every route."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -49,7 +49,7 @@ class Visitor:
 
 
 class AllowVisitor:
-    """A dependency that lets in people of these roles, by session cookie; the key may have been revoked since."""
+    """Lets in people of these roles, by session cookie; the key behind it may have been revoked since."""
 
     def __init__(self, *roles: Role) -> None:
         self.roles = roles
@@ -67,7 +67,7 @@ class AllowVisitor:
 class AllowForm(AllowVisitor):
     """The same for a form: it must carry the session's token, or another site may have sent it."""
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self, request: Request, desk: DeskDep, form_token: Annotated[str, Form(max_length=100)] = ""
     ) -> Visitor:
         visitor = super().__call__(request, desk)

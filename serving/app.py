@@ -39,8 +39,9 @@ _DESCRIPTION: Final = """明辨：12345 热线工单研判服务。
 送入一件工单，得到研判结论：诉求合理与否、理由与依据、诉求性质、内容分类、把握程度，以及是否须由人复核。
 每个决定与其后的每次变更都写入可由外部核验的审计日志。
 
-Mingbian triages 12345 hotline work orders. Errors are RFC 9457 problems: switch on `code`; `detail` is Chinese,
-for people. Every answer carries `X-Request-Id`."""
+Mingbian triages 12345 hotline work orders. Errors are RFC 9457 problems: switch on `code`; `detail` is
+Chinese, for people. Every answer carries `X-Request-Id`."""
+_PARTS: Final = (orders, reviews, audit, model, health)
 _PRUNE_EVERY_S: Final = 3600
 
 _log = logging.getLogger("mingbian.app")
@@ -78,11 +79,12 @@ def routed() -> FastAPI:
         title="明辨 Mingbian",
         version="0.1.0",
         description=_DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
-    for part in (orders, reviews, audit, model, health):
+    for part in _PARTS:
         app.include_router(part.router)
     app.include_router(site.router, include_in_schema=False)
     return app
@@ -90,8 +92,7 @@ def routed() -> FastAPI:
 
 def describe() -> dict[str, Any]:
     """The OpenAPI 3.1 document, with each operation's roles and its way of failing."""
-    app = routed()
-    document = app.openapi()
+    document = routed().openapi()
     document["components"]["schemas"]["Problem"] = Problem.model_json_schema(
         ref_template="#/components/schemas/{model}"
     )
@@ -103,7 +104,7 @@ def describe() -> dict[str, Any]:
         "description": "RFC 9457 problem；以 `code` 区分。",
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
-    for path, method, roles in _operations(app):
+    for path, method, roles in _operations():
         operation = document["paths"][path][method]
         operation["responses"].pop("422", None)
         operation["responses"]["default"] = problem
@@ -112,17 +113,14 @@ def describe() -> dict[str, Any]:
     return document
 
 
-def _operations(app: FastAPI) -> list[tuple[str, str, tuple[str, ...]]]:
+def _operations() -> list[tuple[str, str, tuple[str, ...]]]:
     return [
         (route.path, method.lower(), _roles(route.dependant))
-        for route in _api_routes(app)
-        if route.include_in_schema
+        for part in _PARTS
+        for route in part.router.routes
+        if isinstance(route, APIRoute)
         for method in route.methods or ()
     ]
-
-
-def _api_routes(app: FastAPI) -> list[APIRoute]:
-    return [route for route in app.routes if isinstance(route, APIRoute)]
 
 
 def _roles(dependant: Dependant) -> tuple[str, ...]:

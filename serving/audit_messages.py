@@ -1,4 +1,4 @@
-"""What auditors get: records, entries, proofs; `serving/routes/audit.py` and `orders.py` speak these shapes."""
+"""What auditors get: records, entries, proofs; the routes of audit and orders speak these shapes."""
 
 from __future__ import annotations
 

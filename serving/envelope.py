@@ -1,4 +1,4 @@
-"""What surrounds every answer: request id, security headers, the access line, and the last catch of errors."""
+"""What surrounds every answer: request id, security headers, access line, and the last catch of errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Envelope:
             await self.app(scope, receive, stamped)
         except ClientGone:
             pass
-        except Exception as error:  # noqa: BLE001: the last catch; errors.answer records it
+        except Exception as error:
             response = answer(Request(scope), error)
             if status:
                 raise  # headers are gone: let the server cut the connection rather than pretend

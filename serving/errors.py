@@ -70,9 +70,9 @@ class ProblemItem(BaseModel):
     """One thing wrong, and where."""
 
     pointer: str | None = Field(
-        None, description="请求体内的位置（JSON Pointer, RFC 6901）；空串指整个请求体。"
+        default=None, description="请求体内的位置（JSON Pointer, RFC 6901）；空串指整个请求体。"
     )
-    parameter: str | None = Field(None, description="有误的路径、查询或请求头参数名。")
+    parameter: str | None = Field(default=None, description="有误的路径、查询或请求头参数名。")
     detail: str = Field(description="中文说明；从不复述调用方提交的内容。")
 
 

@@ -1,4 +1,4 @@
-"""Structured logs, one JSON object a line on stderr; `serving/__main__.py` installs them. No order text, ever."""
+"""Structured logs, one JSON object a line on stderr, no order text; `serving/__main__.py` installs them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send this service's and uvicorn's records to stderr; uvicorn's own access line repeats ours and is off."""
+    """Send this service's and uvicorn's records to stderr; uvicorn's access line repeats ours and is off."""
     logging.config.dictConfig(
         {
             "version": 1,

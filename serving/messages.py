@@ -52,8 +52,8 @@ class NewOrder(Message):
                     "number": "GD-2026-000123",
                     "revision": 1,
                     "title": "楼道堆物挡住消防通道",
-                    "content": "来电人反映某小区三号楼一层楼道长期堆放纸箱，占住消防通道，多次向物业反映未清理。"
-                    "诉求：请尽快清理。",
+                    "content": "来电人反映某小区三号楼一层楼道长期堆放纸箱，占住消防通道，"
+                    "多次向物业反映未清理。诉求：请尽快清理。",
                     "channel": "phone",
                     "region": "城东街道",
                     "received_at": "2026-03-02T09:15:00+08:00",
@@ -70,7 +70,7 @@ class NewOrder(Message):
     title: StrictStr = Field("", max_length=200, description="标题，不超过 200 个字符。")
     content: StrictStr = Field(
         min_length=1,
-        description="诉求正文，默认不超过 20,000 个字符（Unicode 码位）。At most 20,000 code points by default.",
+        description="诉求正文，默认不超过 20,000 个字符（Unicode 码位）。Code points.",
     )
     channel: Name | None = Field(None, description="来件渠道，如 phone、web、wechat。")
     region: Name | None = Field(None, description="来件地区。")

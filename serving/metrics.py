@@ -1,4 +1,4 @@
-"""What Prometheus may know of this process: counts and durations, never an order; each app has its own registry."""
+"""What Prometheus may know of this process: counts and durations, never an order; one registry an app."""
 
 from __future__ import annotations
 

@@ -85,6 +85,6 @@ def attempt(caller_id: str, key: str | None, operation: str, body: BaseModel | N
 
 
 def by_natural_key(made: Attempt, *parts: str | int) -> Attempt:
-    """The same attempt under a key made of what names its subject, apart from every key a caller may choose."""
+    """The same attempt under a key made of what names its subject, apart from what a caller may choose."""
     digest = hashlib.sha256(rfc8785.dumps(list(parts))).hexdigest()
     return replace(made, key=f"n:{digest}")

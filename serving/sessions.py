@@ -1,4 +1,4 @@
-"""Signed cookies and form tokens for people who log in on pages; `serving/access.py` and the login page use it."""
+"""Signed cookies and form tokens for people who log in on pages; access and the login page use it."""
 
 from __future__ import annotations
 

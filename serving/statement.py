@@ -8,6 +8,7 @@ from datetime import datetime
 from data.records import Decision, OrderHeader, Review, RuleHit, WorkOrder
 from data.taxonomy import Taxonomy
 from serving import wording
+from serving.desk import BEIJING
 from serving.messages import (
     Basis,
     Coded,
@@ -129,7 +130,8 @@ def review_id_of(reviews: Iterable[Review], decision_id: str) -> str | None:
 
 
 def rfc3339(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds")
+    """In Beijing time with its offset: the same instant, and what the caller's clock shows."""
+    return at.astimezone(BEIJING).isoformat(timespec="milliseconds")
 
 
 def _evidence(hit: RuleHit, taxonomy: Taxonomy) -> Evidence:

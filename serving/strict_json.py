@@ -1,4 +1,4 @@
-"""Reads JSON as narrowly as RFC 8259 and RFC 7493 allow; `serving/ingress.py` calls it before anything else parses."""
+"""Reads JSON as narrowly as RFC 8259 and RFC 7493 allow; `serving/ingress.py` calls it before any parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Chinese names of what taxonomies do not name: dispositions, states, reasons, events. For messages and pages."""
+"""The Chinese names of what the taxonomy does not name (dispositions, states, reasons, events), for all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The few static files of the pages, each under a URL that names its content; nothing comes from elsewhere."""
+"""The few static files of the pages, each under a URL that names its content; none comes from elsewhere."""
 
 from __future__ import annotations
 

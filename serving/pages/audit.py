@@ -9,8 +9,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query
 from starlette.responses import RedirectResponse, Response
 
-from data.records import OrderHeader, StoredDecision, WorkOrder
-from data.store import audit_log, orders
+from data.records import StoredDecision
+from data.store import audit_log, decisions, orders
 from data.store.audit_log import Entry
 from serving import auditing
 from serving.access import AllowVisitor, Visitor
@@ -18,7 +18,7 @@ from serving.auditing import Story
 from serving.desk import DeskDep
 from serving.pages.frame import render
 from serving.pages.highlight import segments
-from serving.pages.review import likeliest
+from serving.pages.review import likeliest, name_of
 from serving.routes.parameters import After, OrderId
 from serving.statement import basis_of, coded, flag_messages, ground_message
 
@@ -26,6 +26,7 @@ router = APIRouter(prefix="/audit")
 
 Reader = Annotated[Visitor, Depends(AllowVisitor("auditor", "admin"))]
 _PAGE: Final = 20
+_SEARCHED: Final = 500
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -37,22 +38,29 @@ def get_search(
     number: Annotated[str, Query(max_length=64)] = "",
     after: After = None,
 ) -> Response:
-    """By id at once; by number with its source, or among the recent ones."""
+    """By id at once; by number with its source, or among the last few hundred.
+
+    The list tells no word of an order: reading one leaves an entry, looking for one does not.
+    """
     wanted = number.strip()
     if _ID.fullmatch(wanted):
         return RedirectResponse(f"/audit/{wanted}", 303)
-    found: list[tuple[OrderHeader, WorkOrder | None]]
     with desk.database.reading() as conn:
         if wanted and source.strip():
-            found = [(header, None) for header in orders.find(conn, source.strip(), wanted)]
+            found = orders.find(conn, source.strip(), wanted)
+        elif wanted:
+            recent = orders.recent(conn, desk.keyring.vault, None, _SEARCHED)
+            found = [header for header, _ in recent if header.number == wanted]
         else:
-            found = orders.recent(conn, desk.keyring.vault, after, _PAGE + 1)
+            recent = orders.recent(conn, desk.keyring.vault, after, _PAGE + 1)
+            found = [header for header, _ in recent]
+        shown = [(header, decisions.of_order(conn, header.id)[-1].decision) for header in found[:_PAGE]]
         size = audit_log.size(conn)
     page = render(
         "audit.html",
         visitor,
-        found=found[:_PAGE],
-        next=found[_PAGE - 1][0].id if len(found) > _PAGE else None,
+        found=shown,
+        next=found[_PAGE - 1].id if len(found) > _PAGE else None,
         searched=bool(wanted),
         source=source,
         number=number,
@@ -87,7 +95,7 @@ def get_story(order_id: OrderId, desk: DeskDep, visitor: Reader) -> Response:
         decision_of=lambda entry: _decision(story, entry),
         review_of=lambda entry: next((r for r in story.reviews if r.id == entry.facts.get("review")), None),
         likeliest=likeliest,
-        taxonomy=desk.taxonomy,
+        name_of=lambda code: name_of(code, desk.taxonomy),
         coded=lambda code: coded(code, desk.taxonomy),
         flags_of=lambda codes: flag_messages(codes, desk.taxonomy),
         ground_of=lambda code: ground_message(code, desk.taxonomy),

@@ -1,4 +1,4 @@
-"""A judgement as someone is filling it in on a page: kept over a refusal, turned into a message when whole."""
+"""A judgement as someone fills it in on a page: kept over a refusal, turned into a message when whole."""
 
 from __future__ import annotations
 

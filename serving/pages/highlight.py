@@ -1,9 +1,10 @@
-"""Cuts an order's text where rules fired, so that a template can mark it; the review and audit pages use it."""
+"""Cuts an order's text where rules fired, so that a template can mark it; both desks' pages use it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from data.records import Field, RuleHit
 
@@ -29,5 +30,5 @@ def segments(text: str, field: Field, hits: Iterable[RuleHit]) -> list[Segment]:
     cuts = sorted(edges)
     return [
         Segment(text[start:end], tuple(hit for hit in own if hit.span.start < end and hit.span.end > start))
-        for start, end in zip(cuts, cuts[1:], strict=False)
+        for start, end in pairwise(cuts)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Form, Query
@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from data.errors import BadInput, Conflict, MingbianError
 from data.records import Decision, ReviewStatus
+from data.taxonomy import Taxonomy
 from serving import reviewing
 from serving.access import AllowForm, AllowVisitor, Visitor
 from serving.desk import Desk, DeskDep
@@ -20,7 +21,7 @@ from serving.pages.frame import render
 from serving.pages.highlight import segments
 from serving.reviewing import Seen
 from serving.routes.parameters import After, ReviewId
-from serving.statement import basis_of, flag_messages, ground_message
+from serving.statement import basis_of, coded, flag_messages, ground_message
 
 router = APIRouter(prefix="/review")
 
@@ -93,9 +94,7 @@ def post_judgement(
         visitor,
         review_id,
         draft,
-        lambda conn: reviewing.judge(
-            conn, desk, review_id, visitor.caller, fence, draft.message(), version
-        ),
+        lambda conn: reviewing.judge(conn, desk, review_id, visitor.caller, fence, draft.message(), version),
     )
 
 
@@ -161,6 +160,7 @@ def _show(
         error=error,
         now=desk.now(),
         taxonomy=desk.taxonomy,
+        name_of=lambda code: name_of(code, desk.taxonomy),
         flags_of=lambda codes: flag_messages(codes, desk.taxonomy),
         ground_of=lambda code: ground_message(code, desk.taxonomy),
         basis_of=lambda policies: basis_of(policies, desk.taxonomy),
@@ -168,9 +168,15 @@ def _show(
     return Response(page, 200 if error is None else failure_of(error).status, media_type="text/html")
 
 
-def likeliest(decision: Decision | None, count: int = 4) -> list[tuple[str, float]]:
-    """The verdicts that the model found likeliest, with their probabilities."""
+def likeliest(decision: Decision | None, group: str = "verdict", count: int = 4) -> list[tuple[str, float]]:
+    """The codes of a group that the model found likeliest, with their probabilities."""
     if decision is None or decision.prediction is None:
         return []
-    ranked = sorted(decision.prediction.verdict.items(), key=lambda pair: -pair[1])
-    return ranked[:count]
+    probabilities: Mapping[str, float] = getattr(decision.prediction, group)
+    return sorted(probabilities.items(), key=lambda pair: -pair[1])[:count]
+
+
+def name_of(code: str, taxonomy: Taxonomy) -> str:
+    """A code's Chinese name; a code that the taxonomy has lost since is shown as itself."""
+    found = coded(code, taxonomy)
+    return code if found is None else found.name

@@ -53,9 +53,7 @@ def get_queue(
     )
 
 
-@router.get(
-    "/{review_id}", response_model=ReviewMessage, responses=_ETAG, summary="一件复核任务 One review"
-)
+@router.get("/{review_id}", response_model=ReviewMessage, responses=_ETAG, summary="一件复核任务 One review")
 def get_review(review_id: ReviewId, desk: DeskDep, caller: Reviewer) -> Response:
     """原文在本人领取后可见；系统意见在本人初判后可见。"""
     with desk.database.reading() as conn:

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.records import RuleHit, Span
+from serving.pages.highlight import segments
+
+spans = st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from(["title", "content"])).map(
+    lambda given: Span(given[2], min(given[:2]), max(given[:2]))
+)
+hits = spans.map(lambda span: RuleHit("r", "protect", span, "说明"))
+
+
+@given(text=st.text(max_size=30), found=st.lists(hits, max_size=6))
+def test_nothing_is_lost_and_each_character_is_marked_exactly_where_a_rule_fired(
+    text: str, found: list[RuleHit]
+) -> None:
+    pieces = segments(text, "content", found)
+    assert "".join(piece.text for piece in pieces) == text
+    at = 0
+    for piece in pieces:
+        for _ in piece.text:
+            over = {
+                i
+                for i, h in enumerate(found)
+                if h.span.field == "content" and h.span.start <= at < h.span.end
+            }
+            assert len(piece.hits) == len(over)
+            at += 1
