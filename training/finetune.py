@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
@@ -22,6 +21,8 @@ from data.records import Reading
 from training.recipe import FinetunePlan
 from training.schedule import one_cycle
 from training.vocabulary import PAD, piece_id
+
+_POOL = 256  # families whose lengths are compared: enough to save padding, few enough to stay shuffled
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ def finetune(
 ) -> dict[str, Any]:
     """Train on `examples` from the encoder in `encoder` and write the model to `folder`; return the figures.
 
-    The loss is the weighted sum of one cross-entropy per label group. Contrast twins stay in one
-    batch, so that each step sees what sets them apart.
+    The loss is the weighted sum of one cross-entropy per label group. Contrast twins mostly share a
+    batch, so that a step sees what sets them apart.
     """
     torch.manual_seed(seed)
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
@@ -76,16 +77,16 @@ def finetune(
     names = [f"{group}:{code}" for group, codes in slices.groups.items() for code in codes]
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
-    batches_per_epoch = len(_batches(examples, plan.batch, seed, 0))
-    steps = plan.epochs * batches_per_epoch
+    epochs = [_batches(examples, plan.batch, seed, epoch) for epoch in range(plan.epochs)]
+    steps = sum(map(len, epochs))
     optimizer = torch.optim.AdamW(_decayed(model), lr=plan.learning_rate)
     schedule = one_cycle(optimizer, steps, plan.warmup)
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
     losses: list[tuple[int, float]] = []
     with tqdm(total=steps, desc="finetune", unit="step") as bar:
-        for epoch in range(plan.epochs):
-            for rows in _batches(examples, plan.batch, seed, epoch):
+        for epoch, batches in enumerate(epochs):
+            for rows in batches:
                 batch = [examples[row] for row in rows]
                 with accelerator.autocast():
                     logits = model(**encode(tokenizer, [item.reading for item in batch], plan.length)).logits
@@ -138,14 +139,26 @@ def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> di
 
 
 def _batches(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Shuffle whole pairs, then cut: a pair may straddle a cut, it is never scattered."""
+    """Shuffle whole pairs, then gather texts of like length, so that little of a batch is padding.
+
+    Twins are of like length, so they mostly share a batch; a cut may part them, nothing scatters them.
+    """
     families: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
         families.setdefault(example.pair or f"alone {row}", []).append(row)
-    order: NDArray[np.int64] = np.random.default_rng((seed, epoch)).permutation(len(families))
+    random = np.random.default_rng((seed, epoch))
     listed = list(families.values())
-    rows = [row for family in order for row in listed[int(family)]]
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    shuffled = [listed[place] for place in random.permutation(len(listed))]
+    batches = []
+    for start in range(0, len(shuffled), _POOL):
+        pool = sorted(shuffled[start : start + _POOL], key=lambda family: _length(examples[family[0]]))
+        rows = [row for family in pool for row in family]
+        batches += [rows[first : first + size] for first in range(0, len(rows), size)]
+    return [batches[place] for place in random.permutation(len(batches))]
+
+
+def _length(example: Example) -> int:
+    return len(example.reading.title) + len(example.reading.content)
 
 
 def _decayed(model: torch.nn.Module) -> list[dict[str, Any]]:

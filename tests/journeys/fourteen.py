@@ -38,13 +38,13 @@ def triaged(client: httpx.Client) -> list[Row]:
 
 def table(rows: list[Row]) -> str:
     """One line for each order."""
-    lines = [f"{'meant':<22}{'verdict':<14}{'ground':<22}{'p':>7}  {'disposition':<12}{'flags':<24}situation"]
+    lines = [f"{'meant':<22}{'verdict':<14}{'ground':<22}{'p':>7}  {'disposition':<12}{'flags':<26}situation"]
     for name, meant, decision in rows:
         p = decision["p_unreasonable"]
         lines.append(
             f"{meant:<22}{decision['verdict']:<14}{(decision['ground'] or {}).get('code', '-'):<22}"
             f"{'rules' if p is None else f'{p:.4f}':>7}  {decision['disposition']:<12}"
-            f"{','.join(flag['code'] for flag in decision['flags']) or '-':<24}{name}"
+            f"{','.join(flag['code'] for flag in decision['flags']) or '-':<26}{name}"
         )
     return "\n".join(lines)
 

@@ -121,7 +121,7 @@ def test_an_unforeseen_error_is_a_500_that_says_nothing_of_it(
     def broken() -> NoReturn:
         raise RuntimeError(SECRET)
 
-    light.app.add_api_route("/v1/broken", broken)
+    light.app.add_api_route("/v1/broken", broken, response_model=None)
     with caplog.at_level(logging.DEBUG):
         answer = light.anyone().get("/v1/broken")
     problem = assert_problem(answer, 500, "internal_error")
