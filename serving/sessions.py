@@ -38,7 +38,7 @@ class Sessions:
         self._ended: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def begin(self, key_id: str, now: datetime) -> tuple[Session, str]:
+    def issue(self, key_id: str, now: datetime) -> tuple[Session, str]:
         """A fresh session and its cookie value: a login never adopts an id that came from outside."""
         expires_at = int((now + LIFETIME).timestamp())
         session = Session(secrets.token_urlsafe(24), key_id, expires_at)

@@ -38,7 +38,7 @@ HOMES = {
     "onnxruntime": ("models/onnx_classifier.py",),
     "onnxruntime.quantization": ("training/",),
     "opencc": ("data/canonical.py",),
-    "re2": (*PERSONAL_DATA, "models/rules.py"),
+    "re2": (*PERSONAL_DATA, "models/expression.py"),
     "sklearn": ("training/",),
     "torch": ("training/",),
     "transformers": ("training/",),

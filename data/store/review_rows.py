@@ -9,28 +9,28 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
 
-from data.records import Review, ReviewStatus
+from data.records import Decision, Review, ReviewStatus
 from data.store import judgements
 from data.store.tables import judgements as judgement_rows
 from data.store.tables import reviews
 
 UNFINISHED = ("open", "claimed", "judged")
 HELD = ("claimed", "judged")
-PRIORITIES = {
-    "urgent": 0,
-    "protective_flag": 10,
-    "degraded": 20,
-    "adverse_needs_person": 30,
-    "ground_needs_person": 30,
-    "uncertain": 40,
-    "truncated": 40,
-}
-LEAST = 50
+
+URGENT, VULNERABLE, DEGRADED, ROUTINE = 0, 10, 20, 30
 
 
-def priority_of(reasons: Sequence[str]) -> int:
-    """By the gravest reason: harm first, doubt after, routine last."""
-    return min((PRIORITIES.get(reason, LEAST) for reason in reasons), default=LEAST)
+def priority_of(decision: Decision) -> int:
+    """Harm first, then orders no model has read, then age alone.
+
+    Doubt and an adverse conclusion do not count: the queue's order must not tell a reviewer what the
+    model concluded before he has judged.
+    """
+    if "urgent" in decision.review_reasons:
+        return URGENT
+    if decision.flags:
+        return VULNERABLE
+    return DEGRADED if decision.degraded else ROUTINE
 
 
 def select_reviews() -> Select[*tuple[Any, ...]]:

@@ -26,7 +26,7 @@ def open(  # noqa: A001
 ) -> Review:
     """Opens a review of a stored decision, for the reasons it gives. Leaf: review.opened."""
     reasons = decision.review_reasons
-    priority = review_rows.priority_of(reasons)
+    priority = review_rows.priority_of(decision)
     conn.execute(
         insert(reviews).values(
             id=review_id,

@@ -68,7 +68,7 @@ def post_login(
     before = session_of(request, desk)
     if before is not None:
         desk.sessions.end(before, now)
-    _, cookie = desk.sessions.begin(caller.id, now)
+    _, cookie = desk.sessions.issue(caller.id, now)
     request.state.caller_id = caller.id
     target = next if _OWN_PAGE.fullmatch(next) else _HOMES[caller.role]
     response = RedirectResponse(target, 303)

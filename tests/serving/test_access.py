@@ -136,6 +136,6 @@ def test_a_key_expires(service: Service) -> None:
 def test_a_cookie_is_no_key(light: Service) -> None:
     """A browser sends its cookie along with another site's request; software sends its key on purpose."""
     sessions = light.app.state.desk.sessions
-    _, cookie = sessions.begin(light.ids["admin"], light.clock())
+    _, cookie = sessions.issue(light.ids["admin"], light.clock())
     client = light.anyone(cookies={"mingbian_session": cookie})
     assert_problem(client.get("/v1/model"), 401, "key_missing")

@@ -19,7 +19,7 @@ def sessions() -> Sessions:
 
 
 def test_a_cookie_stands_for_its_session_until_it_expires(sessions: Sessions) -> None:
-    session, cookie = sessions.begin("key-1", NOW)
+    session, cookie = sessions.issue("key-1", NOW)
     assert session.key_id == "key-1"
     assert sessions.read(cookie, NOW) == session
     assert sessions.read(cookie, NOW + LIFETIME - timedelta(seconds=1)) == session
@@ -27,32 +27,32 @@ def test_a_cookie_stands_for_its_session_until_it_expires(sessions: Sessions) ->
 
 
 def test_a_cookie_is_safe_to_put_into_a_header(sessions: Sessions) -> None:
-    _, cookie = sessions.begin("0198f0a2-7c1e-7d53-9f0e-4b1c2a3d4e5f", NOW)
+    _, cookie = sessions.issue("0198f0a2-7c1e-7d53-9f0e-4b1c2a3d4e5f", NOW)
     assert cookie.isascii()
     assert not set(cookie) & set(' ",;\\')
 
 
 def test_another_process_with_the_same_secret_reads_it(sessions: Sessions) -> None:
-    session, cookie = sessions.begin("key-1", NOW)
+    session, cookie = sessions.issue("key-1", NOW)
     assert Sessions(SECRET).read(cookie, NOW) == session
     assert Sessions(bytes(32)).read(cookie, NOW) is None
 
 
 def test_every_login_is_its_own_session(sessions: Sessions) -> None:
-    first, second = (sessions.begin("key-1", NOW)[0] for _ in range(2))
+    first, second = (sessions.issue("key-1", NOW)[0] for _ in range(2))
     assert first.id != second.id
     assert sessions.form_token(first) != sessions.form_token(second)
 
 
 def test_an_altered_cookie_stands_for_nothing(sessions: Sessions) -> None:
-    _, cookie = sessions.begin("key-1", NOW)
+    _, cookie = sessions.issue("key-1", NOW)
     for place in range(len(cookie) - 1):
         other = "A" if cookie[place] != "A" else "B"
         assert sessions.read(cookie[:place] + other + cookie[place + 1 :], NOW) is None, place
 
 
 def test_a_cookie_cannot_be_made_to_last_longer_or_be_another_s(sessions: Sessions) -> None:
-    session, cookie = sessions.begin("key-1", NOW)
+    session, cookie = sessions.issue("key-1", NOW)
     later = cookie.replace(str(session.expires_at), str(session.expires_at + 10**6))
     assert later != cookie
     assert sessions.read(later, NOW) is None
@@ -60,8 +60,8 @@ def test_a_cookie_cannot_be_made_to_last_longer_or_be_another_s(sessions: Sessio
 
 
 def test_an_ended_session_stays_ended(sessions: Sessions) -> None:
-    session, cookie = sessions.begin("key-1", NOW)
-    other, other_cookie = sessions.begin("key-1", NOW)
+    session, cookie = sessions.issue("key-1", NOW)
+    other, other_cookie = sessions.issue("key-1", NOW)
     sessions.end(session, NOW)
     assert sessions.read(cookie, NOW) is None
     assert sessions.read(other_cookie, NOW) == other
@@ -71,13 +71,13 @@ def test_an_ended_session_stays_ended(sessions: Sessions) -> None:
 
 def test_ended_sessions_are_forgotten_once_expired(sessions: Sessions) -> None:
     for hour in range(0, 80, 8):
-        session, _ = sessions.begin("key-1", NOW + timedelta(hours=hour))
+        session, _ = sessions.issue("key-1", NOW + timedelta(hours=hour))
         sessions.end(session, NOW + timedelta(hours=hour))
     assert len(sessions._ended) <= 2
 
 
 def test_a_form_token_is_its_session_s_alone(sessions: Sessions) -> None:
-    mine, other = (sessions.begin("key-1", NOW)[0] for _ in range(2))
+    mine, other = (sessions.issue("key-1", NOW)[0] for _ in range(2))
     token = sessions.form_token(mine)
     assert sessions.form_token_valid(mine, token)
     assert not sessions.form_token_valid(other, token)
@@ -96,7 +96,7 @@ def test_a_login_token_must_come_twice_and_in_time(sessions: Sessions) -> None:
 
 
 def test_a_token_for_one_purpose_is_none_for_another(sessions: Sessions) -> None:
-    session, cookie = sessions.begin("key-1", NOW)
+    session, cookie = sessions.issue("key-1", NOW)
     login = sessions.login_token(NOW)
     assert sessions.read(login, NOW) is None
     assert sessions.read(f"{session.id}.{sessions.form_token(session)}", NOW) is None
@@ -107,7 +107,7 @@ def test_a_token_for_one_purpose_is_none_for_another(sessions: Sessions) -> None
 @given(ANY_TEXT, ANY_TEXT)
 def test_no_made_up_text_is_a_cookie_or_a_token(left: str, right: str) -> None:
     sessions = Sessions(SECRET)
-    session, _ = sessions.begin("key-1", NOW)
+    session, _ = sessions.issue("key-1", NOW)
     assert sessions.read(f"{left}.{right}", NOW) is None
     assert sessions.read(left, NOW) is None
     assert not sessions.form_token_valid(session, left)

@@ -58,14 +58,15 @@ def test_a_review_opens_for_the_decision_s_reasons(connection):
         reviews.get(connection, "none", NOW)
 
 
-def test_the_queue_puts_harm_before_doubt_and_age_before_youth(connection):
-    def add(minutes, *reasons):
-        decision = replace(DECISION, review_reasons=reasons)
+def test_the_queue_puts_harm_first_and_age_before_youth(connection):
+    def add(minutes, *reasons, flags=(), fallback=None):
+        decision = replace(DECISION, review_reasons=reasons, flags=flags, fallback=fallback)
         return opened(connection, decision, NOW + timedelta(minutes=minutes)).id
 
-    doubt, young, old = add(0, "uncertain"), add(9, "no_certificate"), add(1, "no_certificate")
-    harm, protected, tie = add(30, "uncertain", "urgent"), add(20, "protective_flag"), add(1, "new_reason")
-    order = [harm, protected, doubt, *sorted([old, tie]), young]
+    unread = add(40, "degraded", fallback="model_slow")
+    young, old, tie = add(9, "uncertain"), add(1, "adverse_needs_person"), add(1, "no_certificate")
+    harm, flagged = add(30, "uncertain", "urgent"), add(20, "uncertain", flags=("vulnerable",))
+    order = [harm, flagged, unread, *sorted([old, tie]), young]
     assert [review.id for review in reviews.queue(connection, LATER)] == order
     pages, after = [], None
     while page := reviews.queue(connection, LATER, after=after, limit=2):
@@ -73,6 +74,15 @@ def test_the_queue_puts_harm_before_doubt_and_age_before_youth(connection):
         after = pages[-1]
     assert pages == order
     refused("cursor_unknown", reviews.queue, connection, NOW, None, "none")
+
+
+def test_the_queue_s_order_does_not_tell_what_the_model_concluded(connection):
+    ends = replace(DECISION, flags=(), fallback=None)
+    concluded = [
+        replace(ends, review_reasons=("uncertain",)),
+        replace(ends, review_reasons=("adverse_needs_person",)),
+    ]
+    assert len({opened(connection, decision).priority for decision in concluded}) == 1
 
 
 def test_the_queue_by_status_with_leases_running_out(connection):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from httpx import Response
 from starlette.testclient import TestClient
 
 from data.records import Decision, Role, WorkOrder
@@ -96,7 +96,7 @@ class Site:
         return review_id
 
 
-def log_in(browser: TestClient, key: str, target: str = "/") -> Response:
+def log_in(browser: TestClient, key: str, target: str = "/") -> Any:
     form = forms_of(browser.get("/login", params={"next": target}).text)["/login"]
     return browser.post("/login", data=form | {"key": key})
 

@@ -3,11 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.records import RuleHit, Span
+from data.records import Field, RuleHit, Span
 from serving.pages.highlight import segments
 
-spans = st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from(["title", "content"])).map(
-    lambda given: Span(given[2], min(given[:2]), max(given[:2]))
+fields: st.SearchStrategy[Field] = st.sampled_from(["title", "content"])
+spans = st.builds(
+    lambda field, ends: Span(field, min(ends), max(ends)),
+    fields,
+    st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
 hits = spans.map(lambda span: RuleHit("r", "protect", span, "说明"))
 

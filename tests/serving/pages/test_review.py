@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from httpx import Response
 from starlette.testclient import TestClient
 
 from data.records import Decision, WorkOrder
@@ -29,7 +29,7 @@ UNREASONABLE = REASONABLE | {
 }
 
 
-def act(browser: TestClient, review_id: str, step: str, **fields: str) -> Response:
+def act(browser: TestClient, review_id: str, step: str, **fields: str) -> Any:
     """Send one of the forms that the review's page offers now."""
     path = f"/review/{review_id}"
     form = forms_of(browser.get(path).text)[f"{path}/{step}"]
