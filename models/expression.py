@@ -67,13 +67,16 @@ def compiled(patterns: tuple[str, ...]) -> re2._Regexp:
     """The patterns as one.
 
     Raises:
-        re2.error: one of them is not RE2 syntax.
+        ValueError: one of them is not RE2 syntax.
     """
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
     options.max_mem = 16 << 20  # bytes; with less, RE2 gives up its fast automaton on the longest rules
-    return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), options)
+    try:
+        return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), options)
+    except re2.error as error:
+        raise ValueError("not RE2 syntax") from error
 
 
 def expanded(pattern: str, fragments: Mapping[str, str]) -> str | None:

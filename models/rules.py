@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-import re2
-
 from data.errors import BadInput, Fault
 from data.masking import MaskedText
 from data.records import Effect, Field, RuleHit, Span
@@ -171,7 +169,7 @@ class _RuleReader:
                 if compiled((filled,)).search("") is None:
                     return filled
                 entry.fault(key, "不能匹配空白。")
-            except re2.error:
+            except ValueError:
                 entry.fault(key, "不是有效的RE2表达式。")
         return r"\z\A."
 

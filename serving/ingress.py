@@ -18,6 +18,8 @@ _UTF8_FORM: Final = re.compile(
     r'application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE
 )
 _MAX_FORM_FIELDS: Final = 50
+# Given twice, a proxy and this service could each go by another one.
+_SINGLE: Final = (b"authorization", b"idempotency-key", b"if-match")
 
 
 class ClientGone(Exception):
@@ -41,6 +43,8 @@ class Ingress:
             await self.app(scope, receive, send)
             return
         _check_address(scope)
+        for name in _SINGLE:
+            _header(scope, name)
         if scope["method"] not in _BODY_METHODS:
             await self.app(scope, receive, send)
             return

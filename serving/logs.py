@@ -44,6 +44,8 @@ def configure(level: str) -> None:
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {
                 "uvicorn": {"level": level.upper(), "handlers": ["stderr"], "propagate": False},
+                # Readiness asks for the migrations' state every few seconds, and each time it tells so.
+                "alembic": {"level": "WARNING"},
                 "uvicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
             },
         }

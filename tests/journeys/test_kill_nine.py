@@ -87,6 +87,7 @@ def test_no_acknowledged_order_is_lost(installation: Installation, tmp_path: Pat
         # The log is sound, and goes on from what was signed before the kill.
         installation.run("data", "verify-audit", "--checkpoint", str(tmp_path / "held.txt"))
         assert_kept(installation, load.acknowledged)
+    print(f"{KILLS} kills, {len(load.acknowledged)} acknowledged, {len(load.unanswered)} unanswered")
 
     installation.start()
     with installation.caller("intake") as intake:

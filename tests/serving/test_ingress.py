@@ -232,6 +232,17 @@ def test_a_header_that_frames_the_body_comes_once(light: Service, name: bytes) -
     assert (heard.status, heard.problem["code"]) == (400, "request_malformed")
 
 
+@pytest.mark.parametrize("name", [b"authorization", b"idempotency-key", b"if-match"])
+def test_a_header_that_decides_comes_once(light: Service, name: bytes) -> None:
+    """Two parsers on the way could each believe another one."""
+    value = {key_of(light)[0]: key_of(light)[1]}.get(name, b'"1"')
+    headers = [header for header in (JSON, key_of(light)) if header[0] != name]
+    body = json.dumps(an_order()).encode()
+    heard = over_asgi(light.app, [*headers, (name, value), (name, value)], whole(body))
+    assert (heard.status, heard.problem["code"]) == (400, "request_malformed")
+    assert over_asgi(light.app, [*headers, (name, value)], whole(body)).status == 201
+
+
 @pytest.mark.parametrize("path", ["/v1/orders/%00", "/v1/orders/%FF", "/v1/orders/%ED%A0%80"])
 def test_an_address_is_text(light: Service, path: str) -> None:
     assert_problem(light.caller("intake").get(path), 400, "request_malformed")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -7,9 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from data.records import Prediction, Reading
 from data.store import audit_log, orders
 from data.store.database import Database
 from data.store.tables import orders as order_rows
+from models.classifier import Classifier
+from models.onnx_classifier import OnnxClassifier
 from models.triage import Triage, open_triage
 from tests.data.store.stories import at_once
 from tests.serving.conftest import Opened
@@ -187,6 +193,41 @@ def test_twins_at_once_become_one_order(service: Service, headers: dict[str, str
         if answer.status_code != 201:
             assert_problem(answer, 409, "idempotency_in_progress")
     assert count(service) == 1
+
+
+class Gated:
+    """A real classifier that waits until a test lets it go on."""
+
+    def __init__(self, inner: Classifier) -> None:
+        self._inner = inner
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+        self.entered.set()
+        self.opened.wait(60)
+        return self._inner.classify(readings)
+
+
+@pytest.mark.parametrize("headers", [{"Idempotency-Key": "k-1"}, {}])
+def test_a_twin_of_a_request_under_way_is_told_to_wait(
+    opened: Opened, database: Database, tiny_triage: Triage, headers: dict[str, str]
+) -> None:
+    assert tiny_triage.bundle is not None
+    gate = Gated(OnnxClassifier(tiny_triage.bundle))
+    triage = Triage(gate, tiny_triage.bundle, None, tiny_triage.taxonomy, tiny_triage.rules)
+    service, body = opened(database, triage), an_order()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.caller("intake").post, "/v1/orders", json=body, headers=headers)
+        try:
+            assert gate.entered.wait(30)
+            twin = service.caller("intake").post("/v1/orders", json=body, headers=headers)
+        finally:
+            gate.opened.set()
+        assert_problem(twin, 409, "idempotency_in_progress")
+        assert first.result().status_code == 201
+    again = service.caller("intake").post("/v1/orders", json=body, headers=headers)
+    assert (again.content, again.headers["idempotent-replayed"]) == (first.result().content, "true")
+    triage.close()
 
 
 def test_different_orders_at_once_are_all_kept(service: Service) -> None:

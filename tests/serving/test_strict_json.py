@@ -114,10 +114,10 @@ def test_no_body_of_the_largest_size_takes_long(body: bytes) -> None:
     began = time.process_time()
     with suppress(BadInput):
         check(body, KNOWN)
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 5
 
 
-_TEXTS = st.text(st.characters(exclude_characters="\0"), max_size=8)
+_TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 _VALUES = st.recursive(
     st.none()
     | st.booleans()
