@@ -25,8 +25,8 @@ def take_in(desk: Desk, caller: Caller, message: NewOrder, key: str | None) -> A
     """Decide and keep one order; a repeat gets the first answer.
 
     Triage runs before the transaction, which holds the writers' lock; a replay wastes one triage and
-    that is cheaper than a second transaction for every order. Without an Idempotency-Key the natural
-    key acts as one.
+    that is cheaper than a second transaction for every order. The natural key acts as an
+    Idempotency-Key beside the one that was sent: a caller who lost an answer, and its key, gets it again.
 
     Raises:
         BadInput: `content_too_long`; `idempotency_mismatch`.
@@ -36,20 +36,23 @@ def take_in(desk: Desk, caller: Caller, message: NewOrder, key: str | None) -> A
     if len(message.content) > desk.settings.text_limit:
         detail = f"正文不得超过 {desk.settings.text_limit} 个字符"
         raise BadInput("content_too_long", detail, (Fault("/content", detail),))
-    made = attempt(caller.id, key, "POST /v1/orders", message)
-    if key is None:
-        made = by_natural_key(made, message.source, message.number, message.revision)
-    with made.underway(desk):
+    keyed = attempt(caller.id, key, "POST /v1/orders", message)
+    natural = by_natural_key(keyed, message.source, message.number, message.revision)
+    with keyed.underway(desk), natural.underway(desk):
         now = desk.now()
         decision, seconds = _triaged(desk, message, now)
         order = _work_order(message, now)
-        try:
-            with desk.database.transaction() as conn:
-                answer = made.answer(conn, desk, lambda: _keep(conn, desk, caller, order, decision))
-        except BadInput as error:
-            if key is None and error.code == "idempotency_mismatch":
-                raise Conflict("order_exists", "该来源、编号与版次的工单已经受理，且内容不同") from None
-            raise
+        with desk.database.transaction() as conn:
+
+            def named() -> Answer:
+                try:
+                    return natural.answer(conn, desk, lambda: _keep(conn, desk, caller, order, decision))
+                except BadInput as error:
+                    if error.code != "idempotency_mismatch":
+                        raise
+                    raise Conflict("order_exists", "该来源、编号与版次的工单已经受理，且内容不同") from None
+
+            answer = keyed.answer(conn, desk, named)
     if not answer.replayed:
         desk.metrics.decided(decision, seconds)
     return answer

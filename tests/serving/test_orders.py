@@ -159,6 +159,19 @@ def test_without_a_key_the_natural_key_acts_as_one(service: Service) -> None:
     assert count(service) == 1
 
 
+def test_a_caller_who_lost_its_key_gets_the_first_answer_again(service: Service) -> None:
+    intake, body = service.caller("intake"), an_order()
+    first = intake.post("/v1/orders", json=body, headers={"Idempotency-Key": "k-1"})
+    for headers in ({}, {"Idempotency-Key": "k-2"}, {"Idempotency-Key": "k-2"}):
+        again = intake.post("/v1/orders", json=body, headers=headers)
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotent-replayed"] == "true"
+    other = {**body, "content": f"{ORDINARY}另有一盏也坏了。"}
+    refused = intake.post("/v1/orders", json=other, headers={"Idempotency-Key": "k-3"})
+    assert_problem(refused, 409, "order_exists")
+    assert count(service) == 1
+
+
 def test_a_default_written_out_is_the_same_order(service: Service) -> None:
     intake, body = service.caller("intake"), an_order()
     first = intake.post("/v1/orders", json=body)
