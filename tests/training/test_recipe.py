@@ -36,7 +36,7 @@ def test_a_recipe_cannot_change_under_a_run() -> None:
     ("old", "new", "pointer"),
     [
         ("steps = ", "stepz = 3\nsteps = ", "/pretrain/stepz"),
-        ("epochs = 8", "", "/finetune/epochs"),
+        ("epochs = 12", "", "/finetune/epochs"),
         ("mask_rate = 0.15", "mask_rate = 1.5", "/pretrain/mask_rate"),
         ("layers = 4", "layers = 0", "/encoder/layers"),
         ("seed = 12345", 'seed = "many"', "/seed"),
@@ -57,6 +57,6 @@ def test_broken_toml_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_digest_moves_with_its_parts_only(tmp_path: Path) -> None:
-    recipe, slower = read_recipe(DEFAULT), read_recipe(changed(tmp_path, "epochs = 8", "epochs = 9"))
+    recipe, slower = read_recipe(DEFAULT), read_recipe(changed(tmp_path, "epochs = 12", "epochs = 13"))
     assert recipe.digest("pretrain") == slower.digest("pretrain")
     assert recipe.digest("pretrain", "finetune") != slower.digest("pretrain", "finetune")
