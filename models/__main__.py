@@ -55,18 +55,20 @@ def _classify(folder: Path, auto_decline: bool, source: Path, target: Path) -> i
     if triage.missing is not None:
         print(f"warning: {triage.missing}: the rules answer", file=sys.stderr)
     count = 0
-    fresh = target.with_name(
-        target.name + ".part"
-    )  # moved into place whole, so a cut-off run leaves no half answer
-    with fresh.open("w", encoding="utf-8") as lines:
-        for number, row in _rows(source):
-            decision = triage.decide(row.get("title") or "", row["content"], datetime.now(UTC))
-            lines.write(json.dumps({"id": row["id"], **answer(decision)}, ensure_ascii=False) + "\n")
-            count = number
-            if number % 200 == 0:
-                print(f"\r{number}", end="", file=sys.stderr, flush=True)
-    fresh.replace(target)
-    triage.close()
+    # Moved into place whole, so that a run that was cut off leaves no half answer.
+    fresh = target.with_name(target.name + ".part")
+    try:
+        with fresh.open("w", encoding="utf-8") as lines:
+            for row in _rows(source):
+                decision = triage.decide(row.get("title") or "", row["content"], datetime.now(UTC))
+                lines.write(json.dumps({"id": row["id"], **answer(decision)}) + "\n")
+                count += 1
+                if count % 200 == 0:
+                    print(f"\r{count}", end="", file=sys.stderr, flush=True)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+        triage.close()
     print(f"\r{count} orders", file=sys.stderr)
     return 0
 
@@ -86,8 +88,8 @@ def answer(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of each line that is not blank.
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The row of each line that is not blank.
 
     Raises:
         BadInput: a line is not an object with `id` and textual `content`, or the file is not UTF-8 text.
@@ -96,7 +98,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield number, _row(number, line)
+                    yield _row(number, line)
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("file_unreadable", f"输入文件读不出来（{type(error).__name__}）。") from error
 

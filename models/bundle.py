@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +63,15 @@ def write_bundle(
     versions: Mapping[str, str],
     signer: Ed25519PrivateKey,
 ) -> str:
-    """Write files, manifest and signature to `folder`, which is emptied of older files; return the digest."""
+    """Write files, manifest and signature to `folder`, in place of the bundle it may hold; return the digest.
+
+    The new bundle is whole before it takes the old one's place.
+
+    Raises:
+        BadInput: the folder holds something else, which is left as it is.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise BadInput("bundle_folder_taken", "目标文件夹里有别的东西，不是模型包；请换一个文件夹。")
     manifest = rfc8785.dumps(
         {
             "format": FORMAT,
@@ -78,13 +87,18 @@ def write_bundle(
         "publisher": public_text(signer.public_key()),
         "signature": base64.b64encode(signer.sign(manifest)).decode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.iterdir():
-        stale.unlink()
+    fresh, stale = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    for leftover in (fresh, stale):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir(parents=True)
     for path, content in files.items():
-        (folder / path).write_bytes(content)
-    (folder / SIGNATURE).write_text(json.dumps(signature, indent=1) + "\n", encoding="utf-8")
-    (folder / MANIFEST).write_bytes(manifest)
+        (fresh / path).write_bytes(content)
+    (fresh / SIGNATURE).write_text(json.dumps(signature, indent=1) + "\n", encoding="utf-8")
+    (fresh / MANIFEST).write_bytes(manifest)
+    if folder.exists():
+        folder.rename(stale)
+    fresh.rename(folder)
+    shutil.rmtree(stale, ignore_errors=True)
     return _digest(manifest)
 
 

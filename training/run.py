@@ -64,13 +64,19 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
 
     encoder = _encoder(recipe, corpora, stages, snapshot)
     tokenizer = _tokenizer(encoder)
-    slices_ = LabelSlices(taxonomy.groups)
+    label_slices = LabelSlices(taxonomy.groups)
     classifier = stages.once(
         "classifier",
         f"{recipe.digest('vocabulary', 'encoder', 'pretrain', 'finetune')} {_texts(snapshot)} "
         f"{MASKING_VERSION} {taxonomy.groups}",
         lambda at: finetune(
-            recipe.finetune, encoder, tokenizer, _examples(snapshot.train, taxonomy), slices_, at, recipe.seed
+            recipe.finetune,
+            encoder,
+            tokenizer,
+            _examples(snapshot.train, taxonomy),
+            label_slices,
+            at,
+            recipe.seed,
         ),
     )
     plain, small = export(classifier, folder / "graphs")
@@ -96,7 +102,7 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
     promise = _promise(recipe, calibration, snapshot)
 
-    plain_model = baseline.fit(snapshot, taxonomy)
+    linear = baseline.fit(snapshot, taxonomy)
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
@@ -109,9 +115,9 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
         pretraining=_figures(encoder / "pretraining.json"),
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
-        baseline=plain_model.metrics(snapshot.test),
+        baseline=linear.metrics(snapshot.test),
     )
-    draw_plots(test, folder / "plots", taxonomy, plain_model.p_unreasonable(snapshot.test))
+    draw_plots(test, folder / "plots", taxonomy, linear.p_unreasonable(snapshot.test))
     return bundles.write_bundle(
         out,
         recipe.name,

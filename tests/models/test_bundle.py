@@ -111,6 +111,21 @@ def test_labels_in_another_order_are_refused(tmp_path: Path, taxonomy: Taxonomy)
         read_bundle(tmp_path / "bundle", taxonomy, publishers)
 
 
+def test_a_new_bundle_takes_the_old_one_s_place_whole(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    contents = tiny_bundle.files(taxonomy)
+    tiny_bundle.publish(tmp_path, {**contents, "old.txt": b"old"})
+    publishers = tiny_bundle.publish(tmp_path, contents)
+    assert read_bundle(tmp_path / "bundle", taxonomy, publishers).name == "tiny"
+    assert {path.name for path in tmp_path.iterdir()} == {"bundle", "publishers.toml"}
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    (tmp_path / "letter.txt").write_text("keep me", encoding="utf-8")
+    with pytest.raises(BadInput, match="bundle_folder_taken"):
+        write_bundle(tmp_path, "tiny", tiny_bundle.files(taxonomy), {}, Ed25519PrivateKey.generate())
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
 def test_no_bundle_is_not_found(tmp_path: Path, taxonomy: Taxonomy) -> None:
     with pytest.raises(NotFound, match="bundle_missing"):
         read_bundle(tmp_path, taxonomy)

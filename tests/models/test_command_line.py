@@ -14,7 +14,7 @@ FIELDS = {
 
 
 def write(path: Path, *rows: object) -> Path:
-    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n", encoding="utf-8")
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
     return path
 
 
@@ -23,12 +23,12 @@ def test_classify_answers_every_row_in_order(tmp_path: Path, shipped: Path) -> N
         tmp_path / "in.jsonl",
         {"id": "a", "title": "反映路灯", "content": "幸福路路灯坏了三天，请派人维修。"},
         {"id": 7, "content": "我站在楼顶不想活了"},
-        {"id": "c", "title": None, "content": ""},
+        {"id": "c\ud800", "title": None, "content": "\ud800"},
     )
     target = tmp_path / "out.jsonl"
     assert main(["classify", str(source), str(target), "--bundle", str(shipped)]) == 0
     rows = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
-    assert [row["id"] for row in rows] == ["a", 7, "c"]
+    assert [row["id"] for row in rows] == ["a", 7, "c\ud800"]
     assert all(row.keys() == FIELDS for row in rows)
     assert all(row["ground"] not in (None, "reasonable") for row in rows)
     assert rows[1]["disposition"] == "transfer"
@@ -47,7 +47,7 @@ def test_a_broken_row_is_named_and_nothing_is_written(
     target = tmp_path / "out.jsonl"
     assert main(["classify", str(source), str(target), "--bundle", str(shipped)]) == 1
     assert "第 2 行" in capsys.readouterr().err
-    assert not target.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
 
 
 def test_check_accepts_the_shipped_bundle(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:

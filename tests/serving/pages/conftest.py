@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,12 +17,8 @@ from data.store.database import Database
 from data.store.identifiers import new_id
 from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
-from models.bundle import read_bundle
-from models.onnx_classifier import OnnxClassifier
-from models.rules import Rules
 from models.triage import Triage
 from serving.app import create_app
-from tests.models import tiny_bundle
 from tests.serving.pages.form_reader import forms_of
 
 ORIGIN = "mingbian.test/audit"
@@ -99,16 +94,6 @@ class Site:
 def log_in(browser: TestClient, key: str, target: str = "/") -> Any:
     form = forms_of(browser.get("/login", params={"next": target}).text)["/login"]
     return browser.post("/login", data=form | {"key": key})
-
-
-@pytest.fixture(scope="session")
-def tiny_triage(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) -> Iterator[Triage]:
-    folder = tmp_path_factory.mktemp("tiny")
-    publishers = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy))
-    bundle = read_bundle(folder / "bundle", taxonomy, publishers)
-    triage = Triage(OnnxClassifier(bundle), bundle, None, taxonomy, Rules.load(taxonomy))
-    yield triage
-    triage.close()
 
 
 @pytest.fixture
