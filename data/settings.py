@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     corpora: Path = Field(
         default=ROOT / "var" / "corpora", description="Folder of the unlabelled texts that warm up training."
     )
+    external: Path = Field(
+        default=ROOT / "var" / "external", description="Folder of public test sets that measure an encoder."
+    )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port the server listens on; 0 takes a free one."

@@ -66,7 +66,7 @@ def write_card(facts: CardFacts) -> str:
             "A region stands in one part only. No real caller's order is labelled here, so none of these",
             f"figures is a figure about real calls. Snapshot `{snapshot.digest}`.",
             "",
-            *_pretraining(facts),
+            *_encoder(facts),
             "",
             f"## Figures on the test region ({', '.join(recipe.split.test)}, {facts.test.orders} orders)",
             "",
@@ -97,19 +97,14 @@ def write_card(facts: CardFacts) -> str:
     )
 
 
-def _pretraining(facts: CardFacts) -> list[str]:
+def _encoder(facts: CardFacts) -> list[str]:
     figures = facts.pretraining
     if not figures:
-        return [f"The encoder was not trained here: `{Path(facts.recipe.encoder.folder).name}`."]
-    sources = ", ".join(f"{name} {millions:g}M" for name, millions in facts.recipe.pretrain.sources.items())
+        return [f"The encoder was not trained here: `{Path(facts.recipe.encoder).name}`."]
     return [
-        f"The encoder ({figures['parameters'] / 1e6:.1f}M parameters) was pretrained from random weights",
-        f"on {figures['tokens_seen'] / 1e6:.1f}M tokens of public text, by masked language modelling.",
-        f"Characters offered by source: {sources}.",
-        "Some of it is news and web text without a licence for reuse; none of it is in the repository.",
-        "",
-        f"Held-out blocks: loss {figures['held_out_loss']:.3f} nats, perplexity "
-        f"{figures['held_out_perplexity']:.1f}, hidden tokens guessed {figures['held_out_top1']:.1%}.",
+        f"Starts from the encoder `{Path(facts.recipe.encoder).name}` "
+        f"({figures['parameters'] / 1e6:.1f}M parameters), pretrained on {figures['tokens_seen'] / 1e6:.0f}M",
+        "tokens; its own card names sources, licence tiers and yardsticks.",
     ]
 
 

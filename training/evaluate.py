@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
 
 from data.corpus.labels import LabelledOrder
 from data.masking import read_text
@@ -21,6 +20,7 @@ from data.records import Reading
 from data.taxonomy import Taxonomy
 from models.onnx_classifier import OnnxClassifier
 from training.calibrate import expected_calibration_error
+from training.classifier import PooledClassifier
 from training.finetune import encode
 from training.metrics import Metrics, scores
 
@@ -81,7 +81,7 @@ def score(model: OnnxClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxo
 
 
 def largest_gap(
-    model: BertForSequenceClassification,
+    model: PooledClassifier,
     graph: OnnxClassifier,
     tokenizer: Tokenizer,
     readings: Sequence[Reading],

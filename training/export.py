@@ -10,7 +10,8 @@ import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
-from transformers import BertForSequenceClassification
+
+from training.classifier import PooledClassifier
 
 OPSET = 18
 
@@ -18,7 +19,7 @@ OPSET = 18
 class _Logits(nn.Module):
     """The graph's signature: (batch, tokens) ids, mask and segments in, (batch, scores) out."""
 
-    def __init__(self, model: BertForSequenceClassification) -> None:
+    def __init__(self, model: PooledClassifier) -> None:
         super().__init__()
         self.model = model
 
@@ -29,10 +30,10 @@ class _Logits(nn.Module):
         return logits
 
 
-def load_classifier(folder: Path) -> BertForSequenceClassification:
+def load_classifier(folder: Path) -> PooledClassifier:
     """The fine-tuned model in evaluation mode: exported in training mode it would keep its dropout."""
-    model: BertForSequenceClassification = BertForSequenceClassification.from_pretrained(
-        folder, attn_implementation="eager"
+    model: PooledClassifier = PooledClassifier.from_pretrained(
+        folder, attn_implementation="eager", dtype=torch.float32
     )
     model.train(False)
     return model

@@ -1,4 +1,4 @@
-"""A training run's complete description, read from TOML; `python -m training run` calls it."""
+"""Complete descriptions of pretrainings and training runs, read from TOML; `python -m training` calls it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -16,6 +16,7 @@ from data.errors import BadInput, Fault
 _STRICT = ConfigDict(extra="forbid")
 
 Count = Annotated[int, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -37,28 +38,43 @@ class VocabularyPlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
-class EncoderPlan:
-    """The shape of the encoder, or `folder`: a Chinese BERT on disk to start from instead."""
+class ShapePlan:
+    """The shape of a BERT; heads of dimension 64 run fastest."""
 
     layers: Count
     width: Count
     heads: Count
     positions: Count
-    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class SourcePlan:
+    """One corpus: licence tier, share of what is drawn, and at most how many million characters are read."""
+
+    tier: str
+    share: Annotated[float, Field(gt=0)]
+    million_characters: Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class PretrainPlan:
-    """Masked language modelling: `sources` maps a corpus to how many million characters of it are read."""
+    """Masked language modelling: `steps` batches of `batch` blocks of `length` tokens.
+
+    The rate rises over `warmup` steps, stays, and falls to zero over the last share `decay` of them, so
+    that a run can be made longer as long as it has not begun to fall. `start`, when not empty, is the folder
+    of an encoder whose weights it begins with, relative to the project's root.
+    """
 
     steps: Count
     batch: Count
     length: Count
     mask_rate: Share
-    learning_rate: float
-    warmup: Share
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup: Count
+    decay: Share
     held_out: Share
-    sources: dict[str, float]
+    start: str
+    sources: dict[str, SourcePlan]
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
@@ -84,15 +100,27 @@ class CertificatePlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
-class Recipe:
-    """Everything that decides what a run makes, apart from the files it reads."""
+class EncoderRecipe:
+    """Everything that decides what a pretraining makes, apart from the files it reads."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    name: Name
+    seed: int
+    vocabulary: VocabularyPlan
+    shape: ShapePlan
+    pretrain: PretrainPlan
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
+class Recipe:
+    """Everything that decides what a run makes, apart from the files it reads.
+
+    `encoder` is the folder of a Chinese BERT, ours or anybody's; relative to the project's root.
+    """
+
+    name: Name
     seed: int
     split: SplitPlan
-    vocabulary: VocabularyPlan
-    encoder: EncoderPlan
-    pretrain: PretrainPlan
+    encoder: str
     finetune: FinetunePlan
     certificate: CertificatePlan
 
@@ -103,22 +131,33 @@ class Recipe:
         return hashlib.sha256(repr(sorted(chosen.items())).encode()).hexdigest()
 
 
-_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+_Kind = TypeVar("_Kind")
+_RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
+_ENCODER: TypeAdapter[EncoderRecipe] = TypeAdapter(EncoderRecipe)
 
 
 def read_recipe(path: Path) -> Recipe:
-    """Read a recipe.
+    """Read a training run's recipe.
 
     Raises:
         BadInput: the file is missing or not TOML, a key is unknown or missing, or a value is out of range.
     """
+    return _read(path, _RECIPE)
+
+
+def read_encoder_recipe(path: Path) -> EncoderRecipe:
+    """Read a pretraining's recipe; raises as `read_recipe` does."""
+    return _read(path, _ENCODER)
+
+
+def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind:
     try:
         text = path.read_text(encoding="utf-8")
         values: dict[str, Any] = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput("recipe_unreadable", f"训练配方读不出来：{type(error).__name__}") from error
     try:
-        return _ADAPTER.validate_python(values)
+        return adapter.validate_python(values)
     except ValidationError as error:
         faults = tuple(
             Fault("/" + "/".join(str(step) for step in problem["loc"]), problem["msg"])

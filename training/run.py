@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from tqdm import tqdm
-from transformers import AutoTokenizer
 
-from data.canonical import CANONICAL_VERSION, canonical_text
-from data.corpus.corpora import slices
+from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import LabelledOrder, as_line, read_folder
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
-from data.errors import NotFound
 from data.masking import MASKING_VERSION, read_text
 from data.records import REASONABLE, Thresholds
+from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
 from models.bundle import Bundle
@@ -33,28 +29,26 @@ from training import baseline
 from training.calibrate import fit_temperature
 from training.card import CardFacts, write_card
 from training.certify import certificate, certify_decline, certify_dispatch
+from training.encoder import FIGURES, folder_digest, load_tokenizer
 from training.evaluate import Scored, agreement, draw_plots, largest_gap, score
 from training.export import export, load_classifier
 from training.finetune import Example, LabelSlices, finetune
-from training.pretrain import Blocks, pack, pretrain
 from training.recipe import Recipe
 from training.stages import Stages
-from training.vocabulary import build_tokenizer, save_tokenizer, unknown_rate
 
 _PARITY_ORDERS = 64
 _FP32_GAP = 1e-3
 _INT8_AGREEMENT = 0.99
 
 
-def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
+def run(recipe: Recipe, *, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
     """Train, calibrate, certify, evaluate and write the bundle to `out`; return its digest.
 
     Args:
-        corpora: folder of `*.txt.xz`; not read when the recipe names an encoder.
         folder: where the run keeps its stages, so that a second call resumes.
 
     Raises:
-        NotFound: a corpus or the named encoder is missing.
+        NotFound: the named encoder is missing.
         BadInput: the labels are broken, or too few to calibrate on.
         ArithmeticError: the exported graph does not compute what the model computes.
     """
@@ -62,12 +56,12 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
     stages = Stages(folder)
     snapshot = _frozen(recipe, taxonomy, folder / "snapshot")
 
-    encoder = _encoder(recipe, corpora, stages, snapshot)
-    tokenizer = _tokenizer(encoder)
+    encoder = ROOT / recipe.encoder
+    tokenizer = load_tokenizer(encoder)
     label_slices = LabelSlices(taxonomy.groups)
     classifier = stages.once(
         "classifier",
-        f"{recipe.digest('vocabulary', 'encoder', 'pretrain', 'finetune')} {_texts(snapshot)} "
+        f"{recipe.digest('finetune')} {folder_digest(encoder)} {_texts(snapshot)} "
         f"{MASKING_VERSION} {taxonomy.groups}",
         lambda at: finetune(
             recipe.finetune,
@@ -112,7 +106,7 @@ def run(recipe: Recipe, *, corpora: Path, folder: Path, out: Path, signer: Ed255
         int8_agreement=same,
         temperatures=temperatures,
         certificate=promise,
-        pretraining=_figures(encoder / "pretraining.json"),
+        pretraining=_figures(encoder / FIGURES),
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
         baseline=linear.metrics(snapshot.test),
@@ -152,65 +146,10 @@ def _frozen(recipe: Recipe, taxonomy: Taxonomy, out: Path) -> Snapshot:
     return read_snapshot(out, taxonomy)
 
 
-def _encoder(recipe: Recipe, corpora: Path, stages: Stages, snapshot: Snapshot) -> Path:
-    """The folder of the encoder the recipe names, or of one pretrained here."""
-    if recipe.encoder.folder:
-        named = Path(recipe.encoder.folder)
-        if not (named / "config.json").exists():
-            raise NotFound("encoder_missing", "配方指定的编码器文件夹里没有模型。")
-        return named
-    plan = recipe.pretrain
-    read = f"{recipe.vocabulary} {sorted(plan.sources.items())} {plan.length} {_texts(snapshot)}"
-    vocabulary = stages.once("vocabulary", read, lambda at: _learn_vocabulary(recipe, corpora, snapshot, at))
-    tokenizer = _tokenizer(vocabulary)
-    packed = stages.once("blocks", read, lambda at: _pack(recipe, corpora, snapshot, tokenizer, at))
-
-    def train(at: Path) -> None:
-        save_tokenizer(tokenizer, at)
-        with np.load(packed / "blocks.npz") as arrays:
-            blocks = Blocks(arrays["ids"], arrays["opens"])
-        pretrain(recipe.pretrain, recipe.encoder, tokenizer, blocks, at, recipe.seed)
-
-    return stages.once("encoder", f"{read} {recipe.digest('encoder', 'pretrain')}", train)
-
-
 def _texts(snapshot: Snapshot) -> str:
     """What the stages read of a snapshot; its digest moves with a policy's wording too, which they do not."""
     lines = "".join(map(as_line, snapshot.train))
     return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
-
-
-def _learn_vocabulary(recipe: Recipe, corpora: Path, snapshot: Snapshot, at: Path) -> None:
-    plan = recipe.vocabulary
-    tokenizer = build_tokenizer(_paragraphs(recipe, corpora, snapshot), plan.size, plan.min_count)
-    save_tokenizer(tokenizer, at)
-    unseen = (canonical_text(order.content) for order in snapshot.calibration)
-    print(f"vocabulary: {unknown_rate(tokenizer, unseen):.3%} of the calibration orders' tokens unknown")
-
-
-def _pack(recipe: Recipe, corpora: Path, snapshot: Snapshot, tokenizer: Tokenizer, at: Path) -> None:
-    blocks = pack(_paragraphs(recipe, corpora, snapshot), tokenizer, recipe.pretrain.length)
-    np.savez(at / "blocks.npz", ids=blocks.ids, opens=blocks.opens)
-
-
-def _paragraphs(recipe: Recipe, corpora: Path, snapshot: Snapshot) -> Iterator[str]:
-    """Canonical paragraphs of the corpora's slices, and of the orders that may train."""
-    plan = {name: round(millions * 1e6) for name, millions in recipe.pretrain.sources.items()}
-    with tqdm(total=sum(plan.values()), unit="char", unit_scale=True, desc="reading") as bar:
-        for document in slices(corpora, plan):
-            bar.update(len(document))
-            yield from filter(None, map(canonical_text, document.split("\n")))
-    for order in snapshot.train:
-        yield canonical_text(order.content)
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    """The fast tokenizer in a folder, whether written here or by anybody else's BERT."""
-    own = folder / "tokenizer.json"
-    if own.exists():
-        return Tokenizer.from_file(str(own))
-    loaded: Tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
-    return loaded
 
 
 def _examples(orders: tuple[LabelledOrder, ...], taxonomy: Taxonomy) -> list[Example]:

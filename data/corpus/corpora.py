@@ -46,8 +46,10 @@ def documents(path: Path, longest: int = LONGEST) -> Iterator[str]:
         raise BadInput("corpus_unreadable", "语料文件已损坏，或不是 xz 压缩的 UTF-8 文本") from error
 
 
-def slices(folder: Path, plan: Mapping[str, int]) -> Iterator[str]:
+def slices(folder: Path, plan: Mapping[str, int], longest: int = LONGEST) -> Iterator[str]:
     """About `plan[name]` characters of each corpus `name`, as documents spread evenly over its file.
+
+    A document longer than `longest` comes in several pieces, as `documents` says.
 
     The beginning of a file is one source or one year, so a slice takes every so-manieth document
     instead; each file is read twice, the first time to learn its length. A corpus smaller than its
@@ -59,9 +61,9 @@ def slices(folder: Path, plan: Mapping[str, int]) -> Iterator[str]:
     """
     for name, wanted in plan.items():
         path = folder / f"{name}{_SUFFIX}"
-        total = sum(len(document) for document in documents(path))
+        total = sum(len(document) for document in documents(path, longest))
         seen = taken = 0
-        for document in documents(path):
+        for document in documents(path, longest):
             if taken * total <= seen * wanted and taken < wanted:
                 yield document
                 taken += len(document)

@@ -21,26 +21,22 @@ from models.bundle import public_text, read_bundle
 from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from models.triage import Triage
-from training.recipe import read_recipe
+from training.encoder import make_encoder
+from training.recipe import read_encoder_recipe, read_recipe
 from training.run import run
 
 pytestmark = pytest.mark.journey
 
 TRAIN, CALIBRATION, TEST = "w7", "w8", "w6"
-RECIPE = f"""
-name = "journey"
+ENCODER = """
+name = "journey-encoder"
 seed = 7
-
-[split]
-train = ["{TRAIN}"]
-calibration = ["{CALIBRATION}"]
-test = ["{TEST}"]
 
 [vocabulary]
 size = 1500
 min_count = 2
 
-[encoder]
+[shape]
 layers = 1
 width = 64
 heads = 2
@@ -52,12 +48,30 @@ batch = 8
 length = 64
 mask_rate = 0.15
 learning_rate = 1e-3
-warmup = 0.2
+warmup = 2
+decay = 0.5
 held_out = 0.1
+start = ""
 
-[pretrain.sources]
-streets = 0.02
-offices = 0.01
+[pretrain.sources.streets]
+tier = "written for this test"
+share = 2
+million_characters = 0.02
+
+[pretrain.sources.offices]
+tier = "written for this test"
+share = 1
+million_characters = 0.01
+"""
+RECIPE = f"""
+name = "journey"
+seed = 7
+encoder = "ENCODER"
+
+[split]
+train = ["{TRAIN}"]
+calibration = ["{CALIBRATION}"]
+test = ["{TEST}"]
 
 [finetune]
 epochs = 1
@@ -122,13 +136,20 @@ def test_labels_until_a_new_model_answers(tmp_path: Path, taxonomy: Taxonomy) ->
     digest = snapshot_digest(tmp_path / "snapshot")
     assert (tmp_path / "snapshot" / "train.jsonl").stat().st_size > 0
     write_corpora(tmp_path / "corpora")
-    (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    (tmp_path / "encoder.toml").write_text(ENCODER, encoding="utf-8")
+    encoder = tmp_path / "encoder"
+    make_encoder(
+        read_encoder_recipe(tmp_path / "encoder.toml"),
+        corpora=tmp_path / "corpora",
+        folder=tmp_path / "encoder-run",
+        out=encoder,
+    )
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("ENCODER", str(encoder)), encoding="utf-8")
     signer = Ed25519PrivateKey.generate()
 
     out = tmp_path / "bundle"
     made = run(
         read_recipe(tmp_path / "recipe.toml"),
-        corpora=tmp_path / "corpora",
         folder=tmp_path / "run",
         out=out,
         signer=signer,

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig
 
 from data.corpus.labels import LabelledOrder, read_folder
 from data.masking import read_text
@@ -16,6 +16,7 @@ from data.taxonomy import Taxonomy
 from models.bundle import Bundle, read_bundle
 from models.onnx_classifier import OnnxClassifier
 from tests.models import tiny_bundle
+from training.classifier import PooledClassifier
 from training.evaluate import agreement, draw_plots, largest_gap, score
 from training.export import export, load_classifier
 from training.vocabulary import build_tokenizer
@@ -46,7 +47,7 @@ def trained(tokenizer: Tokenizer, taxonomy: Taxonomy, tmp_path_factory: pytest.T
         max_position_embeddings=64,
         num_labels=sum(map(len, taxonomy.groups.values())),
     )
-    BertForSequenceClassification(config).save_pretrained(folder)
+    PooledClassifier(config).save_pretrained(folder)
     return folder
 
 
@@ -81,9 +82,10 @@ def test_every_length_and_batch_runs(graphs: tuple[Path, Path], trained: Path) -
     session = onnxruntime.InferenceSession(graphs[0])
     for shape in ((1, 2), (1, 47), (3, 9)):
         ids = torch.randint(5, 100, shape)
-        with torch.no_grad():
-            expected = model(ids).logits.numpy()
         ones = np.ones(shape, dtype=np.int64)
+        with torch.no_grad():
+            given = torch.from_numpy(ones)
+            expected = model(ids, given, given * 0).logits.numpy()
         inputs = {"input_ids": ids.numpy(), "attention_mask": ones, "token_type_ids": ones * 0}
         np.testing.assert_allclose(session.run(["logits"], inputs)[0], expected, atol=1e-4)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
 
 from data.records import Reading
+from training.export import load_classifier
 from training.finetune import Example, LabelSlices, encode, finetune, grouped_loss
-from training.pretrain import new_model
-from training.recipe import EncoderPlan, FinetunePlan
+from training.masked_model import new_model
+from training.recipe import FinetunePlan, ShapePlan
 from training.vocabulary import build_tokenizer
 
 GROUPS = {"verdict": ("reasonable", "a", "b"), "kind": ("x", "y")}
@@ -41,7 +41,7 @@ def tokenizer() -> Tokenizer:
 def encoder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(1)
-    new_model(EncoderPlan(layers=1, width=64, heads=1, positions=64), tokenizer).save_pretrained(folder)
+    new_model(ShapePlan(layers=1, width=64, heads=1, positions=64), tokenizer).save_pretrained(folder)
     return folder
 
 
@@ -66,16 +66,16 @@ def test_texts_are_cut_and_padded(tokenizer: Tokenizer) -> None:
     assert batch["token_type_ids"][0, :6].tolist() == [0, 0, 0, 1, 1, 0]
 
 
-def test_a_standard_classifier_learns_the_labels(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:
+def test_a_classifier_learns_the_labels(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:
     figures = finetune(PLAN, encoder, tokenizer, EXAMPLES, SLICES, tmp_path, seed=2)
     assert figures["steps"] == PLAN.epochs * 3
     assert figures["losses"][-1][1] < figures["losses"][0][1] / 2
-    model = BertForSequenceClassification.from_pretrained(tmp_path)
+    model = load_classifier(tmp_path)
     names = ["verdict:reasonable", "verdict:a", "verdict:b", "kind:x", "kind:y"]
     assert model.config.id2label == dict(enumerate(names))
     readings = [Reading("标题", text) for text in TEXTS]
     with torch.no_grad():
-        logits = model.train(False)(**encode(tokenizer, readings, PLAN.length)).logits
+        logits = model(**encode(tokenizer, readings, PLAN.length)).logits
     assert logits[:, :3].argmax(1).tolist() == [verdict for verdict, _ in TEXTS.values()]
     assert logits[:, 3:].argmax(1).tolist() == [kind for _, kind in TEXTS.values()]
 

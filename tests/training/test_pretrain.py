@@ -2,79 +2,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import BertModel
+from transformers import BertForMaskedLM, BertModel
 
+from tests.training.conftest import ENCODER_RECIPE, PLAN, SHAPE
 from training import pretrain as pretraining
-from training.pretrain import Blocks, WholeWordMasker, masked_loss, new_model, pack, pretrain
-from training.recipe import EncoderPlan, PretrainPlan
-from training.vocabulary import CLS, MASK, SEP, build_tokenizer, piece_id
-
-SENTENCES = ["来电人反映幸福路路灯坏了三天", "请有关部门尽快派人到现场维修", "咨询医保报销要哪些材料"] * 40
-PLAN = PretrainPlan(
-    steps=12, batch=4, length=32, mask_rate=0.15, learning_rate=3e-3, warmup=0.1, held_out=0.1, sources={}
-)
-SHAPE = EncoderPlan(layers=1, width=64, heads=1, positions=64)
+from training.masked_model import new_model
+from training.packing import Packed
+from training.pretrain import held_out_figures, pretrain
+from training.recipe import EncoderRecipe
+from training.starting_weights import set_starting_weights
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return build_tokenizer(SENTENCES, 400, 1)
+def with_steps(steps: int) -> EncoderRecipe:
+    return replace(ENCODER_RECIPE, pretrain=replace(PLAN, steps=steps))
 
 
-@pytest.fixture(scope="module")
-def blocks(tokenizer: Tokenizer) -> Blocks:
-    return pack(SENTENCES, tokenizer, PLAN.length)
-
-
-def test_blocks_are_full_and_framed(tokenizer: Tokenizer, blocks: Blocks) -> None:
-    assert blocks.ids.shape == blocks.opens.shape == (len(blocks), PLAN.length)
-    assert (blocks.ids[:, 0] == piece_id(tokenizer, CLS)).all()
-    assert (blocks.ids[:, -1] == piece_id(tokenizer, SEP)).all()
-    characters = sum(map(len, SENTENCES)) + len(SENTENCES)
-    assert len(blocks) == characters // (PLAN.length - 2)
-
-
-def test_words_are_hidden_whole(tokenizer: Tokenizer) -> None:
-    blocks = pack(["路灯坏了"] * 300, tokenizer, 32)
-    _, targets = WholeWordMasker(tokenizer, 0.3, seed=1)(blocks)
-    chosen = (targets != -100).numpy()
-    word = np.cumsum(blocks.opens, axis=1)
-    for row in range(len(blocks)):
-        for number in np.unique(word[row]):
-            inside = chosen[row][word[row] == number]
-            assert inside.all() or not inside.any()
-    assert (~blocks.opens).any()  # jieba found words of more than one character
-
-
-def test_the_rate_and_the_three_fates_are_as_said(tokenizer: Tokenizer, blocks: Blocks) -> None:
-    many = Blocks(np.tile(blocks.ids, (30, 1)), np.tile(blocks.opens, (30, 1)))
-    inputs, targets = WholeWordMasker(tokenizer, 0.15, seed=3)(many)
-    hidden = targets != -100
-    framed = torch.from_numpy(np.isin(many.ids, [piece_id(tokenizer, CLS), piece_id(tokenizer, SEP)]))
-    assert not (hidden & framed).any()
-    assert hidden[~framed].float().mean().item() == pytest.approx(0.15, abs=0.02)
-    masked = (inputs == piece_id(tokenizer, MASK)) & hidden
-    assert masked.sum().item() / hidden.sum().item() == pytest.approx(0.8, abs=0.02)
-    kept = (inputs == targets) & hidden
-    assert kept.sum().item() / hidden.sum().item() == pytest.approx(0.1, abs=0.02)
-    assert (inputs == torch.from_numpy(many.ids.astype(np.int64)))[~hidden].all()
-
-
-def test_training_lowers_the_held_out_loss(tokenizer: Tokenizer, blocks: Blocks, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    untrained = new_model(SHAPE, tokenizer).train(False)
-    _, held_out = blocks.split(PLAN.held_out, 5)
-    with torch.no_grad():
-        before, _ = masked_loss(untrained, *WholeWordMasker(tokenizer, 0.15, 5)(held_out))
-    figures = pretrain(replace(PLAN, steps=60), SHAPE, tokenizer, blocks, tmp_path, seed=5)
-    assert figures["held_out_loss"] < before.item() - 0.5
-    assert figures["held_out_perplexity"] == pytest.approx(np.exp(figures["held_out_loss"]))
-    assert BertModel.from_pretrained(tmp_path).config.hidden_size == SHAPE.width
+def test_training_lowers_the_held_out_loss(tokenizer: Tokenizer, packed: Packed, tmp_path: Path) -> None:
+    start = new_model(SHAPE, tokenizer).train(False)
+    set_starting_weights(start, packed.training, ENCODER_RECIPE.seed)
+    before = held_out_figures(start, tokenizer, {"calls": packed.held_out}, PLAN, ENCODER_RECIPE.seed)
+    figures = pretrain(with_steps(60), tokenizer, {"calls": packed}, tmp_path)
+    held = figures["held_out"]["calls"]
+    assert held["loss"] < before["calls"]["loss"] - 0.5
+    assert held["top1"] > before["calls"]["top1"]
+    assert figures["tokens_seen"] == 60 * PLAN.batch * PLAN.length
+    assert 0 < figures["share_of_peak"] < 1
+    assert figures["sources"]["calls"]["passes"] == pytest.approx(
+        60 * PLAN.batch / len(packed.training), 0.01
+    )
+    encoder = BertModel.from_pretrained(tmp_path, dtype="auto")
+    assert encoder.config.hidden_size == SHAPE.width
+    assert encoder.dtype == torch.bfloat16
+    segments = encoder.embeddings.token_type_embeddings.weight
+    assert (segments[0] == segments[1]).all()
 
 
 class Cut(Exception):
@@ -82,25 +47,57 @@ class Cut(Exception):
 
 
 def test_a_run_that_was_cut_off_ends_as_if_it_had_not(
-    tokenizer: Tokenizer, blocks: Blocks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretraining, "_CHECKPOINT_EVERY", 4)
-    calm = replace(SHAPE)
-    whole = pretrain(PLAN, calm, tokenizer, blocks, tmp_path / "whole", seed=9)
-    batch_of = pretraining._batch
+    whole = pretrain(ENCODER_RECIPE, tokenizer, {"calls": packed}, tmp_path / "whole")
+    loss_of, calls = pretraining.masked_loss, 0
 
-    def cut(*arguments: object) -> object:
-        if arguments[-1] == 9:
+    def cut(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 10:
             raise Cut
-        return batch_of(*arguments)  # type: ignore[arg-type]
+        return loss_of(*arguments)
 
     with monkeypatch.context() as during:
-        during.setattr(pretraining, "_batch", cut)
+        during.setattr(pretraining, "masked_loss", cut)
         with pytest.raises(Cut):
-            pretrain(PLAN, calm, tokenizer, blocks, tmp_path / "cut", seed=9)
-    assert (tmp_path / "cut" / "checkpoint.pt").exists()
-    resumed = pretrain(PLAN, calm, tokenizer, blocks, tmp_path / "cut", seed=9)
-    assert not (tmp_path / "cut" / "checkpoint.pt").exists()
-    # Dropout draws from a generator that a checkpoint does not carry, so only the course is the same.
-    assert resumed["held_out_loss"] == pytest.approx(whole["held_out_loss"], rel=0.05)
-    assert resumed["tokens_seen"] == whole["tokens_seen"]
+            pretrain(ENCODER_RECIPE, tokenizer, {"calls": packed}, tmp_path / "cut")
+    resumed = pretrain(ENCODER_RECIPE, tokenizer, {"calls": packed}, tmp_path / "cut")
+    assert resumed["held_out"]["calls"]["loss"] == pytest.approx(whole["held_out"]["calls"]["loss"], abs=1e-3)
+    assert [step for step, _ in resumed["losses"]] == [step for step, _ in whole["losses"]]
+
+
+def test_a_finished_run_can_be_made_longer(
+    tokenizer: Tokenizer, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "_CHECKPOINT_EVERY", 4)
+    pretrain(with_steps(12), tokenizer, {"calls": packed}, tmp_path)
+    counted: list[object] = []
+    loss_of = pretraining.masked_loss
+
+    def count(*arguments: Any) -> Any:
+        if len(arguments) == 4:  # training passes positions, evaluation does not
+            counted.append(arguments)
+        return loss_of(*arguments)
+
+    monkeypatch.setattr(pretraining, "masked_loss", count)
+    pretrain(with_steps(20), tokenizer, {"calls": packed}, tmp_path)
+    assert len(counted) == 20 - 8  # the rate of the first run fell after step 9
+
+
+def test_a_run_can_start_from_an_encoder(
+    tokenizer: Tokenizer, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "ROOT", tmp_path)
+    first = pretrain(with_steps(60), tokenizer, {"calls": packed}, tmp_path / "first")
+    plan = replace(PLAN, steps=2, learning_rate=1e-9, start="first")
+    second = pretrain(
+        replace(ENCODER_RECIPE, pretrain=plan), tokenizer, {"calls": packed}, tmp_path / "second"
+    )
+    # bf16 on disk costs a little.
+    assert second["held_out"]["calls"]["loss"] == pytest.approx(first["held_out"]["calls"]["loss"], abs=0.05)
+    assert (
+        BertForMaskedLM.from_pretrained(tmp_path / "second").config.vocab_size == tokenizer.get_vocab_size()
+    )

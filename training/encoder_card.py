@@ -1,0 +1,110 @@
+"""The card that lies beside an encoder: what it read, what it cost, what it is worth; `__main__` calls it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean, pstdev
+from typing import Any
+
+from training.encoder import FIGURES, YARDSTICKS
+
+_CONTENDERS = ("encoder", "random weights", "TF-IDF + linear")
+_ROWS = (
+    # (what the row says, how its tasks' names begin, the figure)
+    ("ChnSentiCorp, 1,200 test texts: accuracy", "chnsenticorp", "accuracy"),
+    ("ChnSentiCorp, the 870 that are not in train: accuracy", "chnsenticorp", "accuracy_unseen"),
+    ("tipdm subjects, 15 % held out by text: accuracy", "tipdm", "accuracy"),
+    ("FewCLUE tnews, 15 × 16 texts, mean of 5 splits: accuracy", "tnews-", "accuracy"),
+    ("FewCLUE csldcp, 67 × 8 texts, mean of 5 splits: accuracy", "csldcp-", "accuracy"),
+    ("authored orders, one region left out: verdict AUC", "authored-", "auc"),
+    ("authored orders, one region left out: pairs ordered", "authored-", "pairs_ordered"),
+)
+_PUBLISHED = {
+    "chnsenticorp": "BERT-base 94.7 (mean)",
+    "tipdm": "TF-IDF + SVM 0.926",
+    "tnews-": "RoBERTa-base fine-tuned 0.436",
+    "csldcp-": "RoBERTa-base fine-tuned 0.286",
+}
+
+
+def write_encoder_card(folder: Path) -> str:
+    """The card as Markdown, from the figures in the folder; nothing in it is typed by hand."""
+    figures = json.loads((folder / FIGURES).read_text(encoding="utf-8"))
+    measured = folder / YARDSTICKS
+    cells = json.loads(measured.read_text(encoding="utf-8"))["cells"] if measured.exists() else {}
+    recipe = figures["recipe"]
+    shape, plan = recipe["shape"], recipe["pretrain"]
+    return "\n".join(
+        [
+            f"# Encoder card: {recipe['name']}",
+            "",
+            f"A standard BERT of {shape['layers']} layers × {shape['width']} "
+            f"({figures['parameters'] / 1e6:.1f}M parameters, bf16), for Simplified Chinese text that",
+            "`data/canonical.py` has made canonical. `transformers` loads the folder as it is.",
+            "",
+            "Made by `python -m training pretrain training/recipes/encoder.toml`; measured by",
+            f"`python -m training yardsticks models/encoders/{recipe['name']}`.",
+            "",
+            "## What was spent",
+            "",
+            f"- hardware: {figures['hardware']}",
+            f"- {figures['steps']:,} steps of {plan['batch']} × {plan['length']} tokens: "
+            f"{figures['tokens_seen'] / 1e6:.1f}M tokens in {figures['seconds'] / 3600:.2f} hours",
+            f"- {figures['tokens_per_second']:,} tokens/s, {figures['share_of_peak']:.0%} of the "
+            f"{figures['peak_gflops']} GFLOP/s that a large bf16 matrix product reaches there",
+            f"- started from {plan['start'] or 'statistics of the text alone'}",
+            "",
+            "## What it read",
+            "",
+            "Shares are of the tokens drawn; passes say how often a corpus was gone through. No authored",
+            "order is among them. Not all of it is licensed for reuse; none of it is in the repository.",
+            "",
+            "| corpus | tier | share | passes | unknown tokens | perplexity | top-1 |",
+            "|---|---|---|---|---|---|---|",
+            *_sources(figures, plan),
+            "",
+            f"Perplexity and top-1 are over the {plan['mask_rate']:.0%} hidden tokens of held-out documents,",
+            "whole words hidden together; per character, not per word.",
+            "",
+            "## Yardsticks",
+            "",
+            "All contenders get the same texts; the two networks are fine-tuned alike. ± is the standard",
+            "deviation over seeds, splits or regions.",
+            "",
+            "| task | this encoder | same shape, random weights | TF-IDF + linear | published |",
+            "|---|---|---|---|---|",
+            *_yardsticks(cells),
+            "",
+        ]
+    )
+
+
+def _sources(figures: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterable[str]:
+    total = sum(source["share"] for source in plan["sources"].values())
+    for name, source in plan["sources"].items():
+        held = figures["held_out"][name]
+        yield (
+            f"| {name} | {source['tier']} | {source['share'] / total:.0%} "
+            f"| {figures['sources'][name]['passes']:.1f} | {figures['unknown'][name]:.3%} "
+            f"| {held['perplexity']:.1f} | {held['top1']:.1%} |"
+        )
+
+
+def _yardsticks(cells: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    for title, start, figure in _ROWS:
+        shown = [_cell(cells, start, contender, figure) for contender in _CONTENDERS]
+        yield f"| {title} | {' | '.join(shown)} | {_PUBLISHED.get(start, '')} |"
+
+
+def _cell(cells: Mapping[str, Mapping[str, Any]], start: str, contender: str, figure: str) -> str:
+    """Mean ± deviation over the cells that were measured; a dash where none was."""
+    found = [
+        float(cell[figure])
+        for name, cell in cells.items()
+        if name.startswith(start) and name.split(" | ")[1] == contender and figure in cell
+    ]
+    if not found:
+        return "–"
+    return f"{fmean(found):.3f}" if len(found) == 1 else f"{fmean(found):.3f} ± {pstdev(found):.3f}"

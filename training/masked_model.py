@@ -1,0 +1,74 @@
+"""A standard BERT and one step of masked language modelling on it; `training/pretrain.py` calls it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+from transformers import BertConfig, BertForMaskedLM
+
+from training.recipe import ShapePlan
+from training.vocabulary import PAD, piece_id
+
+
+def new_model(shape: ShapePlan, tokenizer: Tokenizer) -> BertForMaskedLM:
+    """A standard BERT of the recipe's shape with random weights, without dropout: nothing is seen often."""
+    return BertForMaskedLM(
+        BertConfig(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=shape.width,
+            num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads,
+            intermediate_size=4 * shape.width,
+            max_position_embeddings=shape.positions,
+            pad_token_id=piece_id(tokenizer, PAD),
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            # faster than the fused one on a CPU at this length, in training
+            attn_implementation="eager",  # type: ignore[call-arg]
+        )
+    )
+
+
+def new_optimizers(model: BertForMaskedLM, rate: float) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the matrices inside the layers (Jordan et al. 2024), AdamW for everything else.
+
+    With AdamW alone this post-norm model stays for thousands of steps at character frequencies.
+    """
+    matrices = [weight for weight in model.bert.encoder.parameters() if weight.dim() == 2]
+    matrices.append(model.cls.predictions.transform.dense.weight)
+    inside = {id(weight) for weight in matrices}
+    rest = [weight for weight in model.parameters() if id(weight) not in inside]
+    return (
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True),
+    )
+
+
+def block_positions(inputs: Tensor, positions: int, seed: tuple[int, ...]) -> Tensor:
+    """Positions of every token, int64 of the shape of `inputs`: half the blocks begin at 0, half anywhere.
+
+    So all `positions` are trained although a block is shorter.
+    """
+    count, length = inputs.shape
+    random = np.random.default_rng((*seed, 1))
+    offsets = np.where(random.random(count) < 0.5, 0, random.integers(0, positions - length + 1, count))
+    return torch.from_numpy(offsets[:, np.newaxis] + np.arange(length))
+
+
+def masked_loss(
+    model: BertForMaskedLM, inputs: Tensor, targets: Tensor, positions: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(mean cross-entropy in nats, share guessed right) over the hidden tokens only.
+
+    The vocabulary projection is the dearest part of a small model, so it sees hidden places alone.
+    """
+    chosen = targets != -100
+    with torch.autocast("cpu", torch.bfloat16):
+        states: Tensor = model.bert(inputs, position_ids=positions).last_hidden_state
+        logits: Tensor = model.cls(states[chosen])
+    wanted = targets[chosen]
+    loss = functional.cross_entropy(logits.float(), wanted)
+    return loss, (logits.argmax(-1) == wanted).float().mean()

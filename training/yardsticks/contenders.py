@@ -1,0 +1,87 @@
+"""Three ways to solve a task: an encoder, the same shape with random weights, and a linear model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from transformers import AutoConfig, BertModel
+
+from data.records import Reading
+from training.baseline import INVERSE_REGULARISATION
+from training.classifier import PooledClassifier
+from training.encoder import load_tokenizer
+from training.export import load_classifier
+from training.finetune import LabelSlices, encode, finetune
+from training.vocabulary import save_tokenizer
+from training.yardsticks.tasks import GROUP, Task
+
+# Scores of every test text, (texts, labels), from a task and a seed.
+Contender = Callable[[Task, int], NDArray[np.float64]]
+
+_PREDICTED_AT_ONCE = 64
+
+
+def contenders(encoder: Path) -> dict[str, Contender]:
+    """By name; the first is the encoder in the folder, the others stand beside it."""
+    return {
+        "encoder": lambda task, seed: _tuned(encoder, task, seed),
+        "random weights": lambda task, seed: _untrained(encoder, task, seed),
+        "TF-IDF + linear": lambda task, _: _linear(task),
+    }
+
+
+def _tuned(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
+    tokenizer = load_tokenizer(encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        finetune(task.plan, encoder, tokenizer, task.train, LabelSlices({GROUP: task.labels}), at, seed)
+        model = load_classifier(at)
+    readings = [example.reading for example in task.test]
+    scores = np.empty((len(readings), len(task.labels)))
+    by_length = np.argsort([len(reading.title) + len(reading.content) for reading in readings])
+    for start in range(0, len(readings), _PREDICTED_AT_ONCE):
+        rows = by_length[start : start + _PREDICTED_AT_ONCE]
+        scores[rows] = _scores(model, tokenizer, [readings[row] for row in rows], task.plan.length)
+    return scores
+
+
+def _scores(
+    model: PooledClassifier, tokenizer: object, readings: Sequence[Reading], length: int
+) -> NDArray[np.float64]:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = model(**encode(tokenizer, readings, length)).logits  # type: ignore[arg-type]
+    found: NDArray[np.float64] = logits.double().softmax(-1).numpy()
+    return found
+
+
+def _untrained(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
+    """The same shape and vocabulary with the random weights that `transformers` gives it."""
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        at = Path(folder)
+        BertModel(AutoConfig.from_pretrained(encoder)).save_pretrained(at)
+        save_tokenizer(load_tokenizer(encoder), at)
+        return _tuned(at, task, seed)
+
+
+def _linear(task: Task) -> NDArray[np.float64]:
+    """TF-IDF over runs of one to four characters and a logistic model, as in `training/baseline.py`."""
+    vectoriser = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, dtype=np.float32)
+    texts = [[_text(example.reading) for example in part] for part in (task.train, task.test)]
+    features = vectoriser.fit_transform(texts[0])
+    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=500)
+    model.fit(features, [example.labels[GROUP] for example in task.train])
+    scores = np.zeros((len(task.test), len(task.labels)))
+    scores[:, model.classes_] = model.predict_proba(vectoriser.transform(texts[1]))
+    return scores
+
+
+def _text(reading: Reading) -> str:
+    return f"{reading.title}\n{reading.content}".strip()
