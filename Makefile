@@ -14,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: help serve test lint bench bundle constraints browser clean
+.PHONY: help serve test lint bench encoder bundle constraints browser clean
 
 help: ## List these commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -55,6 +55,9 @@ lint: $(VENV)/.everything ## Style, types and layers
 
 bench: $(VENV)/.everything ## Measure; the numbers are printed, not judged
 	$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" -s tests/benchmarks $(ARGS)
+
+encoder: $(VENV)/.everything ## Pretrain the encoder that the default model starts from
+	$(BIN)/python -m training pretrain training/recipes/encoder.toml
 
 bundle: $(VENV)/.everything ## Train the default model and write its bundle
 	$(BIN)/python -m training run training/recipes/default.toml --out models/bundles/default

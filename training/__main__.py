@@ -61,6 +61,7 @@ def _pretrain(path: Path, out: Path | None, settings: Settings) -> int:
     out = out or ROOT / "models" / "encoders" / recipe.name
     folder = ROOT / "var" / "encoders" / recipe.name
     figures = make_encoder(recipe, corpora=settings.corpora, folder=folder, out=out)
+    (out / "CARD.md").write_text(write_encoder_card(out), encoding="utf-8")
     for name, held in figures["held_out"].items():
         print(f"{name:18} perplexity {held['perplexity']:8.1f}  top-1 {held['top1']:.3f}")
     print(out)

@@ -6,13 +6,15 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from tokenizers import Tokenizer
 from tqdm import tqdm
 from transformers import AutoTokenizer
@@ -28,9 +30,11 @@ from training.stages import Stages
 from training.vocabulary import UNK, build_tokenizer, piece_id, save_tokenizer
 
 FIGURES, YARDSTICKS = "pretraining.json", "yardsticks.json"
+_SMOOTHED = 20  # points of the loss curve
 # Some corpora mark no documents; pieces of this many characters can still be held out one by one.
 _LONGEST = 2_000
-_SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", FIGURES)
+_LOSS = "loss.png"
+_SHIPPED = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", FIGURES, _LOSS)
 
 
 def make_encoder(recipe: EncoderRecipe, *, corpora: Path, folder: Path, out: Path) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def make_encoder(recipe: EncoderRecipe, *, corpora: Path, folder: Path, out: Pat
     figures["recipe"] = asdict(recipe)
     figures["unknown"] = {name: _figure(folder / f"packed-{name}", "unknown") for name in sorted(packed)}
     save_tokenizer(tokenizer, at)
+    draw_losses(figures["losses"], at / _LOSS)
     (at / FIGURES).write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     out.mkdir(parents=True, exist_ok=True)
     for file in _SHIPPED:
@@ -85,6 +90,19 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         return Tokenizer.from_file(str(own))
     loaded: Tokenizer = AutoTokenizer.from_pretrained(folder).backend_tokenizer
     return loaded
+
+
+def draw_losses(losses: Sequence[tuple[int, float]], path: Path) -> None:
+    """The training loss by step, each point as it was and their running mean."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps, values = np.array(losses, dtype=np.float64).reshape(-1, 2).T
+    axes.plot(steps, values, color="lightgrey")
+    window = min(_SMOOTHED, len(values))
+    smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+    axes.plot(steps[window - 1 :], smooth)
+    axes.set(xlabel="step", ylabel="nats a hidden token", title="Masked language modelling")
+    figure.savefig(path, dpi=100)
 
 
 def folder_digest(folder: Path) -> str:

@@ -61,12 +61,14 @@ def write_encoder_card(folder: Path) -> str:
             "Shares are of the tokens drawn; passes say how often a corpus was gone through. No authored",
             "order is among them. Not all of it is licensed for reuse; none of it is in the repository.",
             "",
-            "| corpus | tier | share | passes | unknown tokens | perplexity | top-1 |",
-            "|---|---|---|---|---|---|---|",
+            "| corpus | tier | share | passes | unknown | perplexity | by frequency | random weights "
+            "| top-1 | by frequency |",
+            "|---|---|---|---|---|---|---|---|---|---|",
             *_sources(figures, plan),
             "",
             f"Perplexity and top-1 are over the {plan['mask_rate']:.0%} hidden tokens of held-out documents,",
-            "whole words hidden together; per character, not per word.",
+            "whole words hidden together, counted per token; beside them a guess by frequency alone, and",
+            "the same shape with random weights. `loss.png` shows the loss in training.",
             "",
             "## Yardsticks",
             "",
@@ -84,11 +86,14 @@ def write_encoder_card(folder: Path) -> str:
 def _sources(figures: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterable[str]:
     total = sum(source["share"] for source in plan["sources"].values())
     for name, source in plan["sources"].items():
-        held = figures["held_out"][name]
+        held, frequency, untrained = (
+            figures[kind][name] for kind in ("held_out", "held_out_frequency", "held_out_random_weights")
+        )
         yield (
             f"| {name} | {source['tier']} | {source['share'] / total:.0%} "
             f"| {figures['sources'][name]['passes']:.1f} | {figures['unknown'][name]:.3%} "
-            f"| {held['perplexity']:.1f} | {held['top1']:.1%} |"
+            f"| {held['perplexity']:.1f} | {frequency['perplexity']:.0f} | {untrained['perplexity']:.0f} "
+            f"| {held['top1']:.1%} | {frequency['top1']:.1%} |"
         )
 
 

@@ -37,8 +37,8 @@ def new_optimizers(model: BertForMaskedLM, rate: float) -> tuple[torch.optim.Opt
 
     With AdamW alone this post-norm model stays for thousands of steps at character frequencies.
     """
-    matrices = [weight for weight in model.bert.encoder.parameters() if weight.dim() == 2]
-    matrices.append(model.cls.predictions.transform.dense.weight)
+    layers = (model.bert.encoder, model.cls.predictions.transform)
+    matrices = [weight for part in layers for weight in part.parameters() if weight.dim() == 2]
     inside = {id(weight) for weight in matrices}
     rest = [weight for weight in model.parameters() if id(weight) not in inside]
     return (

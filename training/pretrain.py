@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -18,8 +16,9 @@ from transformers import BertForMaskedLM
 from data.settings import ROOT
 from training.checkpoints import Checkpoints, Progress
 from training.masked_model import block_positions, masked_loss, new_model, new_optimizers
-from training.packing import Blocks, Mixture, Packed
-from training.recipe import EncoderRecipe, PretrainPlan
+from training.packing import Mixture, Packed
+from training.perplexity import frequency_figures, held_out_figures
+from training.recipe import EncoderRecipe
 from training.schedule import plateau
 from training.starting_weights import set_starting_weights
 from training.throughput import flops_per_token, matmul_peak
@@ -28,7 +27,6 @@ from training.whole_words import WholeWordMasker
 _REPORT_EVERY = 25  # steps
 _CHECKPOINT_EVERY = 250  # steps
 _STATISTICS_BLOCKS = 200_000  # of the mixture, for the starting weights
-_EVALUATED_BLOCKS = 256  # of each corpus's held-out text
 
 
 def pretrain(
@@ -110,42 +108,28 @@ def pretrain(
             for name, packed in sorted(corpora.items())
         },
         "losses": progress.losses,
-        "held_out": held_out_figures(
-            model, tokenizer, {name: packed.held_out for name, packed in corpora.items()}, plan, recipe.seed
-        ),
+        **_held_out(recipe, model, tokenizer, mixture, corpora),
     }
     model.bfloat16().save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures
 
 
-def held_out_figures(
+def _held_out(
+    recipe: EncoderRecipe,
     model: BertForMaskedLM,
     tokenizer: Tokenizer,
-    held_out: Mapping[str, Blocks],
-    plan: PretrainPlan,
-    seed: int,
-) -> dict[str, dict[str, float]]:
-    """Per corpus: loss in nats, perplexity and top-1 accuracy over hidden tokens of text that never trained.
-
-    Every call hides the same tokens.
-    """
-    figures = {}
-    for name, blocks in sorted(held_out.items()):
-        masker = WholeWordMasker(tokenizer, plan.mask_rate, seed)
-        losses, hits, weights = [], [], []
-        with torch.no_grad():
-            for part in blocks.take(np.arange(min(len(blocks), _EVALUATED_BLOCKS))).parts(plan.batch):
-                inputs, targets = masker(part)
-                loss, hit = masked_loss(model, inputs, targets)
-                losses.append(loss.item())
-                hits.append(hit.item())
-                weights.append(int((targets != -100).sum()))
-        mean = float(np.average(losses, weights=weights))
-        figures[name] = {
-            "loss": mean,
-            "perplexity": math.exp(mean),
-            "top1": float(np.average(hits, weights=weights)),
-            "tokens": sum(weights),
-        }
-    return figures
+    mixture: Mixture,
+    corpora: Mapping[str, Packed],
+) -> dict[str, Any]:
+    """Figures of the model, of the same shape with random weights, and of token frequency alone."""
+    held_out = {name: packed.held_out for name, packed in corpora.items()}
+    torch.manual_seed(recipe.seed)
+    untrained = new_model(recipe.shape, tokenizer).train(False)
+    sample = mixture.batch(0, min(_STATISTICS_BLOCKS, recipe.pretrain.steps * recipe.pretrain.batch))
+    rest = (tokenizer, held_out, recipe.pretrain, recipe.seed)
+    return {
+        "held_out": held_out_figures(model, *rest),
+        "held_out_random_weights": held_out_figures(untrained, *rest),
+        "held_out_frequency": frequency_figures(sample, *rest),
+    }

@@ -52,8 +52,8 @@ def set_starting_weights(model: BertForMaskedLM, sample: Blocks, seed: int) -> N
     basis, _ = torch.linalg.qr(normal(width, width))
     where, what = basis[:, :head].T, basis[:, head:].T  # the subspaces of positions and of words
     frequencies = torch.exp(torch.linspace(math.log(_FASTEST), math.log(_SLOWEST), head // 2))
-    words = company_embeddings(sample, config.vocab_size, width - head, seed)
-    words = _WORD_SCALE * (torch.from_numpy(words) + _NOISE * math.sqrt(width) * normal(*words.shape))
+    company = torch.from_numpy(company_embeddings(sample, config.vocab_size, width - head, seed))
+    words = _WORD_SCALE * (company + _NOISE * math.sqrt(width) * normal(*company.shape))
     waves = sinusoids(config.max_position_embeddings, frequencies)
     length = _WORD_SCALE * math.sqrt((width - head) * _POSITION_SHARE / (1 - _POSITION_SHARE) / (head // 2))
 

@@ -35,10 +35,11 @@ def measure(
     out = out or encoder / YARDSTICKS
     digest = folder_digest(encoder)
     cells: Cells = {}
-    kept = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"encoder": "", "cells": cells}
-    cells |= kept["cells"]
-    if kept["encoder"] != digest:
-        cells = {name: cell for name, cell in cells.items() if " | encoder | " not in name}
+    if out.exists():
+        kept = json.loads(out.read_text(encoding="utf-8"))
+        cells = kept["cells"]
+        if kept["encoder"] != digest:
+            cells = {name: cell for name, cell in cells.items() if " | encoder | " not in name}
     for task in tasks:
         for name, contender in contenders(encoder).items():
             if only and name not in only:
