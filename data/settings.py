@@ -34,10 +34,11 @@ class Settings(BaseSettings):
         description="Folder of secret keys (vault, audit signer, bundle signer, cookies), mode 0700.",
     )
     corpora: Path = Field(
-        default=ROOT / "var" / "corpora", description="Folder of the unlabelled texts that warm up training."
+        default=ROOT / "var" / "corpora",
+        description="Folder of the texts that encoders are pretrained on.",
     )
     external: Path = Field(
-        default=ROOT / "var" / "external", description="Folder of public test sets that measure an encoder."
+        default=ROOT / "var" / "external", description="Folder of public test sets and of real messages."
     )
     host: str = Field(default="127.0.0.1", description="Address the server listens on.")
     port: int = Field(

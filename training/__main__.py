@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         _require_known(public_text(signer.public_key()))
         folder = ROOT / "var" / "runs" / recipe.name
         out = chosen.out or folder / "bundle"
-        digest = run(recipe, folder=folder, out=out, signer=signer)
+        digest = run(recipe, external=settings.external, folder=folder, out=out, signer=signer)
     except MingbianError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return 1

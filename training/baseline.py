@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from data.corpus.labels import LabelledOrder
 from data.corpus.snapshot import Snapshot
 from data.errors import BadInput
 from data.masking import read_text
+from data.records import Reading
 from data.taxonomy import Taxonomy
 from training.metrics import Metrics, scores
 
@@ -36,23 +37,28 @@ class Baseline:
 
     def p_unreasonable(self, orders: Sequence[LabelledOrder]) -> NDArray[np.float64]:
         """(orders,) calibrated probabilities."""
-        return self._calibrated(self._probabilities("verdict", orders))
+        return self._calibrated(self._probabilities("verdict", map(text_of, orders)))
+
+    def p_of_readings(self, readings: Sequence[Reading]) -> NDArray[np.float64]:
+        """The same for texts without labels."""
+        texts = (f"{reading.title}\n{reading.content}" for reading in readings)
+        return self._calibrated(self._probabilities("verdict", texts))
 
     def metrics(self, orders: Sequence[LabelledOrder]) -> Metrics:
         """How well it does on these orders."""
-        verdict = self._probabilities("verdict", orders)
+        verdict = self._probabilities("verdict", map(text_of, orders))
         return scores(
             orders,
             p_unreasonable=self._calibrated(verdict),
             ground_probs=verdict[:, 1:],
-            kind_probs=self._probabilities("kind", orders),
-            subject_probs=self._probabilities("subject", orders),
+            kind_probs=self._probabilities("kind", map(text_of, orders)),
+            subject_probs=self._probabilities("subject", map(text_of, orders)),
             taxonomy=self.taxonomy,
         )
 
-    def _probabilities(self, group: str, orders: Sequence[LabelledOrder]) -> NDArray[np.float64]:
-        """(orders, codes), columns in the taxonomy's order."""
-        features = self.vectoriser.transform(map(text_of, orders))
+    def _probabilities(self, group: str, texts: Iterable[str]) -> NDArray[np.float64]:
+        """(texts, codes), columns in the taxonomy's order."""
+        features = self.vectoriser.transform(texts)
         probabilities: NDArray[np.float64] = self.models[group].predict_proba(features)
         return probabilities
 

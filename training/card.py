@@ -40,6 +40,8 @@ class CardFacts:
     test: Metrics
     test_calibration_error: float
     baseline: Metrics
+    real_orders: int
+    recall_within: tuple[float | None, float | None]
 
 
 def write_card(facts: CardFacts) -> str:
@@ -63,8 +65,8 @@ def write_card(facts: CardFacts) -> str:
             f"- calibration: {len(snapshot.calibration)} ({', '.join(recipe.split.calibration)})",
             f"- test: {len(snapshot.test)} ({', '.join(recipe.split.test)})",
             "",
-            "A region stands in one part only. No real caller's order is labelled here, so none of these",
-            f"figures is a figure about real calls. Snapshot `{snapshot.digest}`.",
+            f"A region stands in one part only. Snapshot `{snapshot.digest}`.",
+            *_weak(facts),
             "",
             *_encoder(facts),
             "",
@@ -74,6 +76,8 @@ def write_card(facts: CardFacts) -> str:
             "|---|---|---|",
             *_rows(facts.test, facts.baseline),
             f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | |",
+            f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
+            f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
             "",
             "## Certificate",
             "",
@@ -90,11 +94,21 @@ def write_card(facts: CardFacts) -> str:
             "## Limits",
             "",
             "- The labelled orders were written, not drawn from calls: the model knows that style best.",
-            "- Almost all real calls are reasonable; how many flags are right there is not known.",
+            "- Almost all real calls are reasonable: the real orders above are taken to be so, unread.",
             "- Text past the token limit is not read; such orders go to a person.",
             "",
         ]
     )
+
+
+def _weak(facts: CardFacts) -> list[str]:
+    plan = facts.recipe.finetune
+    if not plan.weak_share:
+        return ["No real caller's order trained it."]
+    return [
+        f"Real messages to leaders (the tipdm contest's) are {plan.weak_share:.0%} of the texts in training:",
+        "presumed reasonable, with the contest's subject where there is one. None is in the repository.",
+    ]
 
 
 def _encoder(facts: CardFacts) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,42 +12,16 @@ import torch
 from accelerate import Accelerator
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from data.records import Reading
+from training.batches import epoch_batches
 from training.classifier import PooledClassifier
+from training.examples import Example, LabelSlices
+from training.objective import objective
 from training.recipe import FinetunePlan
 from training.schedule import one_cycle
 from training.vocabulary import PAD, piece_id
-
-_POOL = 256  # families whose lengths are compared: enough to save padding, few enough to stay shuffled
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One reading and, per label group, the position of its true code."""
-
-    reading: Reading
-    labels: Mapping[str, int]
-    pair: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LabelSlices:
-    """Where each label group lies in the classifier's logits, in the order of the taxonomy's groups."""
-
-    groups: Mapping[str, tuple[str, ...]]
-
-    def __iter__(self) -> Iterator[tuple[str, slice]]:
-        start = 0
-        for name, codes in self.groups.items():
-            yield name, slice(start, start + len(codes))
-            start += len(codes)
-
-    @property
-    def width(self) -> int:
-        return sum(len(codes) for codes in self.groups.values())
 
 
 def finetune(
@@ -62,8 +35,7 @@ def finetune(
 ) -> dict[str, Any]:
     """Train on `examples` from the encoder in `encoder` and write the model to `folder`; return the figures.
 
-    The loss is the weighted sum of one cross-entropy per label group. Contrast twins mostly share a
-    batch, so that a step sees what sets them apart.
+    `objective.py` says what is learned and `batches.py` from what at a time.
     """
     torch.manual_seed(seed)
     accelerator = Accelerator(cpu=True, mixed_precision="bf16")
@@ -79,20 +51,24 @@ def finetune(
     names = [f"{group}:{code}" for group, codes in slices.groups.items() for code in codes]
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: index for index, name in enumerate(names)}
-    epochs = [_batches(examples, plan.batch, seed, epoch) for epoch in range(plan.epochs)]
+    epochs = [
+        epoch_batches(examples, plan.batch, plan.weak_share, seed, epoch) for epoch in range(plan.epochs)
+    ]
     steps = sum(map(len, epochs))
     optimizer = torch.optim.AdamW(_decayed(model), lr=plan.learning_rate)
     schedule = one_cycle(optimizer, steps, plan.warmup)
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
     losses: list[tuple[int, float]] = []
+    titles = np.random.default_rng((seed, 0))
     with tqdm(total=steps, desc="finetune", unit="step") as bar:
         for epoch, batches in enumerate(epochs):
             for rows in batches:
                 batch = [examples[row] for row in rows]
+                readings = [_untitled(item.reading, plan.untitled, titles) for item in batch]
                 with accelerator.autocast():
-                    logits = model(**encode(tokenizer, [item.reading for item in batch], plan.length)).logits
-                loss = grouped_loss(logits.float(), batch, slices, plan.weights)
+                    logits = model(**encode(tokenizer, readings, plan.length)).logits
+                loss = objective(logits.float(), batch, slices, plan)
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
@@ -106,17 +82,6 @@ def finetune(
     figures = {"examples": len(examples), "steps": steps, "losses": losses}
     (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures
-
-
-def grouped_loss(
-    logits: Tensor, batch: Sequence[Example], slices: LabelSlices, weights: Mapping[str, float]
-) -> Tensor:
-    """The weighted sum of the groups' cross-entropies; `logits` is (batch, sum of group sizes)."""
-    parts = []
-    for name, where in slices:
-        targets = torch.tensor([item.labels[name] for item in batch])
-        parts.append(weights[name] * functional.cross_entropy(logits[:, where], targets))
-    return torch.stack(parts).sum()
 
 
 def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> dict[str, Tensor]:
@@ -140,27 +105,9 @@ def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> di
     }
 
 
-def _batches(examples: Sequence[Example], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Shuffle whole pairs, then gather texts of like length, so that little of a batch is padding.
-
-    Twins are of like length, so they mostly share a batch; a cut may part them, nothing scatters them.
-    """
-    families: dict[str, list[int]] = {}
-    for row, example in enumerate(examples):
-        families.setdefault(example.pair or f"alone {row}", []).append(row)
-    random = np.random.default_rng((seed, epoch))
-    listed = list(families.values())
-    shuffled = [listed[place] for place in random.permutation(len(listed))]
-    batches = []
-    for start in range(0, len(shuffled), _POOL):
-        pool = sorted(shuffled[start : start + _POOL], key=lambda family: _length(examples[family[0]]))
-        rows = [row for family in pool for row in family]
-        batches += [rows[first : first + size] for first in range(0, len(rows), size)]
-    return [batches[place] for place in random.permutation(len(batches))]
-
-
-def _length(example: Example) -> int:
-    return len(example.reading.title) + len(example.reading.content)
+def _untitled(reading: Reading, share: float, random: np.random.Generator) -> Reading:
+    """The reading without its title for a `share` of calls: much of what comes in has none."""
+    return Reading("", reading.content) if share and random.random() < share else reading
 
 
 def _decayed(model: torch.nn.Module) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ Scores = NDArray[np.floating]
 Truths = NDArray[np.bool_]
 
 FALSE_FLAGS = 0.02
+REAL_FLAGS = 0.001  # real orders are reasonable in 997 of 1,000 cases
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,24 @@ def recall_at(positive: Truths, score: Scores, false_share: float) -> float:
     if allowed >= len(negatives):
         return 1.0
     return float(np.mean(score[positive] > negatives[allowed]))
+
+
+def recall_within(
+    positive: Truths, score: Scores, real: Scores, *, false_share: float, real_share: float
+) -> float:
+    """Largest share of positives above a threshold that keeps both kinds of false flag rare.
+
+    At most `false_share` of the negatives in `score` and at most `real_share` of `real`, scores of
+    real orders that are taken to be reasonable, lie above it. Ties count as in `recall_at`.
+    """
+    bounds = ((score[~positive], false_share), (real, real_share))
+    threshold = -np.inf
+    for negatives, share in bounds:
+        falling = np.sort(negatives)[::-1]
+        allowed = int(np.floor(share * len(falling) + 1e-9))
+        if allowed < len(falling):
+            threshold = max(threshold, float(falling[allowed]))
+    return float(np.mean(score[positive] > threshold))
 
 
 def macro_f1(true: Sequence[str], said: Sequence[str]) -> float:

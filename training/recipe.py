@@ -17,6 +17,8 @@ _STRICT = ConfigDict(extra="forbid")
 
 Count = Annotated[int, Field(gt=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -79,14 +81,27 @@ class PretrainPlan:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class FinetunePlan:
-    """Supervised training: `weights` scale the cross-entropy of each label group."""
+    """Supervised training: `weights` scale the cross-entropy of each label group.
+
+    Attributes:
+        untitled: the share of titles that a step leaves out.
+        weak_share: real messages as a share of all texts; without them the files are not needed.
+        weak_weight, weak_cap: how much a real message's verdict counts, and up to which loss.
+        pair_weight, pair_margin: the twins' margin loss and the log-odds it asks for.
+    """
 
     epochs: Count
     batch: Count
     length: Count
     learning_rate: float
     warmup: Share
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Fraction
+    untitled: Fraction
+    weak_share: Fraction
+    weak_weight: Weight
+    weak_cap: Weight
+    pair_weight: Weight
+    pair_margin: Weight
     weights: dict[str, float]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import LabelledOrder, as_line, read_folder
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
 from data.masking import MASKING_VERSION, read_text
-from data.records import REASONABLE, Thresholds
+from data.records import REASONABLE, Reading, Thresholds
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
@@ -26,13 +27,16 @@ from models.bundle import Bundle
 from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from training import baseline
+from training.baseline import Baseline
 from training.calibrate import fit_temperature
 from training.card import CardFacts, write_card
 from training.certify import certificate, certify_decline, certify_dispatch
 from training.encoder import FIGURES, folder_digest, load_tokenizer
 from training.evaluate import Scored, agreement, draw_plots, largest_gap, score
+from training.examples import LabelSlices, authored, messages_digest, real_messages, real_orders
 from training.export import export, load_classifier
-from training.finetune import Example, LabelSlices, finetune
+from training.finetune import finetune
+from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.recipe import Recipe
 from training.stages import Stages
 
@@ -41,14 +45,15 @@ _FP32_GAP = 1e-3
 _INT8_AGREEMENT = 0.99
 
 
-def run(recipe: Recipe, *, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
+def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
     """Train, calibrate, certify, evaluate and write the bundle to `out`; return its digest.
 
     Args:
+        external: folder with the real messages; not read when the recipe uses none.
         folder: where the run keeps its stages, so that a second call resumes.
 
     Raises:
-        NotFound: the named encoder is missing.
+        NotFound: the named encoder, or a file of real messages, is missing.
         BadInput: the labels are broken, or too few to calibrate on.
         ArithmeticError: the exported graph does not compute what the model computes.
     """
@@ -59,15 +64,17 @@ def run(recipe: Recipe, *, folder: Path, out: Path, signer: Ed25519PrivateKey) -
     encoder = ROOT / recipe.encoder
     tokenizer = load_tokenizer(encoder)
     label_slices = LabelSlices(taxonomy.groups)
+    weak = recipe.finetune.weak_share > 0
+    messages = real_messages(external, taxonomy) if weak else []
     classifier = stages.once(
         "classifier",
         f"{recipe.digest('finetune')} {folder_digest(encoder)} {_texts(snapshot)} "
-        f"{MASKING_VERSION} {taxonomy.groups}",
+        f"{MASKING_VERSION} {taxonomy.groups} {messages_digest(external) if weak else ''}",
         lambda at: finetune(
             recipe.finetune,
             encoder,
             tokenizer,
-            _examples(snapshot.train, taxonomy),
+            [*authored(snapshot.train, taxonomy), *messages],
             label_slices,
             at,
             recipe.seed,
@@ -97,6 +104,7 @@ def run(recipe: Recipe, *, folder: Path, out: Path, signer: Ed25519PrivateKey) -
     promise = _promise(recipe, calibration, snapshot)
 
     linear = baseline.fit(snapshot, taxonomy)
+    real = real_orders(external)
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
@@ -110,6 +118,8 @@ def run(recipe: Recipe, *, folder: Path, out: Path, signer: Ed25519PrivateKey) -
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
         baseline=linear.metrics(snapshot.test),
+        real_orders=len(real),
+        recall_within=_recall_within(test, real, model, linear),
     )
     draw_plots(test, folder / "plots", taxonomy, linear.p_unreasonable(snapshot.test))
     return bundles.write_bundle(
@@ -152,15 +162,19 @@ def _texts(snapshot: Snapshot) -> str:
     return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
 
 
-def _examples(orders: tuple[LabelledOrder, ...], taxonomy: Taxonomy) -> list[Example]:
-    return [
-        Example(
-            read_text(order.title, order.content).reading,
-            {group: codes.index(getattr(order, group)) for group, codes in taxonomy.groups.items()},
-            order.pair,
-        )
-        for order in orders
-    ]
+def _recall_within(
+    test: Scored, real: Sequence[Reading], model: OnnxClassifier, linear: Baseline
+) -> tuple[float | None, float | None]:
+    """Of the model and of the baseline, where there are real orders to keep from flagging."""
+    if not real:
+        return None, None
+    ours = np.array([prediction.p_unreasonable for prediction in model.classify(real)])
+    scores = ((test.p_unreasonable, ours), (linear.p_unreasonable(test.orders), linear.p_of_readings(real)))
+    first, second = (
+        recall_within(test.unreasonable, here, there, false_share=FALSE_FLAGS, real_share=REAL_FLAGS)
+        for here, there in scores
+    )
+    return first, second
 
 
 def _targets(orders: tuple[LabelledOrder, ...], group: str, taxonomy: Taxonomy) -> NDArray[np.int64]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from models.triage import Triage
 from training.encoder import make_encoder
+from training.examples import MESSAGES, ORDERS
 from training.recipe import read_encoder_recipe, read_recipe
 from training.run import run
 
@@ -80,6 +83,12 @@ length = 64
 learning_rate = 1e-3
 warmup = 0.1
 dropout = 0.1
+untitled = 0.3
+weak_share = 0.3
+weak_weight = 1.0
+weak_cap = 5.0
+pair_weight = 0.5
+pair_margin = 4.0
 
 [finetune.weights]
 verdict = 1.0
@@ -121,6 +130,22 @@ def write_corpora(folder: Path) -> None:
             file.write("\n\n".join(documents) + "\n")
 
 
+def write_messages(folder: Path) -> Path:
+    """Messages of citizens as the contest gives them, and orders of a city to measure on."""
+    (folder / "tipdm").mkdir(parents=True)
+    told = [f"{name}的{fault}，{asked}。" for name in NAMES for fault in FAULTS for asked in ASKED]
+    rows = [{"title": "反映问题", "content": text, "subject": "urban_rural"} for text in told]
+    parts = (rows[:200], [{"title": row["title"], "content": row["content"]} for row in rows[200:]])
+    for name, part in zip(MESSAGES, parts, strict=True):
+        write_lines(folder / name, part)
+    write_lines(folder / ORDERS, [{"content": text} for text in told[:40]])
+    return folder
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
 def snapshot_digest(folder: Path) -> str:
     """What `python -m data snapshot` prints of the same split."""
     command = [sys.executable, "-m", "data", "snapshot", str(folder)]
@@ -150,6 +175,7 @@ def test_labels_until_a_new_model_answers(tmp_path: Path, taxonomy: Taxonomy) ->
     out = tmp_path / "bundle"
     made = run(
         read_recipe(tmp_path / "recipe.toml"),
+        external=write_messages(tmp_path / "external"),
         folder=tmp_path / "run",
         out=out,
         signer=signer,
@@ -165,6 +191,7 @@ def test_labels_until_a_new_model_answers(tmp_path: Path, taxonomy: Taxonomy) ->
     assert bundle.versions["taxonomy"] == taxonomy.version
     assert CALIBRATION in bundle.certificate["calibration_regions"]
     assert "TF-IDF" in bundle.card
+    assert "0.1 % of 40 real orders" in bundle.card
     with pytest.raises(BadInput, match="bundle_corrupt"):
         read_bundle(out, taxonomy)  # a signer whom the repository does not know
 

@@ -36,6 +36,8 @@ def facts() -> CardFacts:
         test=OURS,
         test_calibration_error=0.031,
         baseline=THEIRS,
+        real_orders=5000,
+        recall_within=(0.7, None),
     )
 
 
@@ -44,7 +46,8 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| verdict AUC | 0.912 | 0.845 |" in card
     assert "| contrast pairs ordered rightly | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | |" in card
-    assert card.count("\n| ") == 11
+    assert "0.1 % of 5000 real orders | 0.700 | – |" in card
+    assert card.count("\n| ") == 12
 
 
 def test_a_missing_certificate_is_said() -> None:

@@ -11,16 +11,12 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertMo
 
 from data.errors import NotFound
 from data.records import Reading
-from tests.training.conftest import DOCUMENTS, ENCODER_RECIPE, PLAN, SENTENCES, SOURCE
+from tests.training.conftest import DOCUMENTS, ENCODER_RECIPE, PLAN, SENTENCES, SOURCE, TUNING
 from training.encoder import FIGURES, folder_digest, load_tokenizer, make_encoder
 from training.encoder_card import write_encoder_card
+from training.examples import Example, LabelSlices
 from training.export import load_classifier
-from training.finetune import Example, LabelSlices, encode, finetune
-from training.recipe import FinetunePlan
-
-TUNED = FinetunePlan(
-    epochs=30, batch=4, length=32, learning_rate=1e-3, warmup=0.1, dropout=0.0, weights={"label": 1.0}
-)
+from training.finetune import encode, finetune
 
 
 def corpora(folder: Path) -> Path:
@@ -86,7 +82,7 @@ def test_anybodys_chinese_bert_can_be_fine_tuned(tmp_path: Path) -> None:
     readings = [Reading("", text) for text in SENTENCES]
     examples = [Example(reading, {"label": label}) for label, reading in enumerate(readings)] * 4
     slices = LabelSlices({"label": ("a", "b", "c")})
-    finetune(TUNED, folder, tokenizer, examples, slices, tmp_path / "tuned", seed=1)
+    finetune(TUNING, folder, tokenizer, examples, slices, tmp_path / "tuned", seed=1)
     with torch.no_grad():
         scores = load_classifier(tmp_path / "tuned")(**encode(tokenizer, readings, 32)).logits
     assert scores.argmax(1).tolist() == [0, 1, 2]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,23 +8,17 @@ import torch
 from tokenizers import Tokenizer
 
 from data.records import Reading
+from tests.training.conftest import TUNING
+from training.examples import Example, LabelSlices
 from training.export import load_classifier
-from training.finetune import Example, LabelSlices, encode, finetune, grouped_loss
+from training.finetune import encode, finetune
 from training.masked_model import new_model
-from training.recipe import FinetunePlan, ShapePlan
+from training.recipe import ShapePlan
 from training.vocabulary import build_tokenizer
 
 GROUPS = {"verdict": ("reasonable", "a", "b"), "kind": ("x", "y")}
 SLICES = LabelSlices(GROUPS)
-PLAN = FinetunePlan(
-    epochs=40,
-    batch=8,
-    length=32,
-    learning_rate=1e-3,
-    warmup=0.1,
-    dropout=0.0,
-    weights={"verdict": 1.0, "kind": 0.5},
-)
+PLAN = replace(TUNING, epochs=40, batch=8, weights={"verdict": 1.0, "kind": 0.5})
 TEXTS = {"路灯坏了": (0, 0), "法院判错": (1, 1), "算命不准": (2, 1)}
 EXAMPLES = [
     Example(Reading("标题", text), {"verdict": verdict, "kind": kind}, pair=text)
@@ -43,20 +38,6 @@ def encoder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> P
     torch.manual_seed(1)
     new_model(ShapePlan(layers=1, width=64, heads=1, positions=64), tokenizer).save_pretrained(folder)
     return folder
-
-
-def test_slices_lie_end_to_end() -> None:
-    assert dict(SLICES) == {"verdict": slice(0, 3), "kind": slice(3, 5)}
-    assert SLICES.width == 5
-
-
-def test_the_loss_is_the_weighted_sum_of_the_groups() -> None:
-    logits = torch.tensor([[2.0, 0.0, 0.0, 0.0, 1.0]])
-    batch = [Example(Reading("", ""), {"verdict": 0, "kind": 0})]
-    verdict = -torch.log_softmax(torch.tensor([2.0, 0.0, 0.0]), 0)[0]
-    kind = -torch.log_softmax(torch.tensor([0.0, 1.0]), 0)[0]
-    loss = grouped_loss(logits, batch, SLICES, {"verdict": 1.0, "kind": 0.5})
-    assert loss.item() == pytest.approx((verdict + 0.5 * kind).item())
 
 
 def test_texts_are_cut_and_padded(tokenizer: Tokenizer) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from data.corpus.labels import LabelledOrder
 from data.taxonomy import Taxonomy, load_taxonomy
 from tests.data.corpus.invented import order
-from training.metrics import accuracy, macro_f1, pairs_ordered, recall_at, scores
+from training.metrics import accuracy, macro_f1, pairs_ordered, recall_at, recall_within, scores
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +176,14 @@ def test_pairs_count_ties_as_half_and_skip_those_of_one_verdict() -> None:
     score = np.array([0.5, 0.5, 0.1, 0.9, 0.9, 0.1, 0.6, 0.5, 0.7])
     assert pairs_ordered(orders, score) == pytest.approx((0.5 + 1 + 0) / 3)
     assert pairs_ordered(orders[2:6], score[2:6]) is None
+
+
+def test_recall_within_two_bounds_takes_the_stricter() -> None:
+    positive = np.array([True] * 4 + [False] * 50)
+    score = np.concatenate([[0.9, 0.7, 0.5, 0.3], np.linspace(0.0, 0.6, 50)])
+    quiet, loud = np.full(1000, 0.1), np.concatenate([np.full(998, 0.1), [0.8, 0.75]])
+    kwargs = {"false_share": 0.02, "real_share": 0.001}
+    # One of the fifty may lie above: the threshold is the second highest of them, below 0.6.
+    assert recall_within(positive, score, quiet, **kwargs) == 0.5
+    # One of the thousand real ones may: the threshold rises to 0.75.
+    assert recall_within(positive, score, loud, **kwargs) == 0.25

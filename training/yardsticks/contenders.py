@@ -17,8 +17,9 @@ from data.records import Reading
 from training.baseline import INVERSE_REGULARISATION
 from training.classifier import PooledClassifier
 from training.encoder import load_tokenizer
+from training.examples import LabelSlices
 from training.export import load_classifier
-from training.finetune import LabelSlices, encode, finetune
+from training.finetune import encode, finetune
 from training.vocabulary import save_tokenizer
 from training.yardsticks.tasks import GROUP, Task
 

@@ -15,7 +15,7 @@ from data.corpus.labels import LabelledOrder
 from data.errors import NotFound
 from data.masking import read_text
 from data.records import REASONABLE, Reading
-from training.finetune import Example
+from training.examples import Example
 from training.recipe import FinetunePlan
 
 GROUP = "label"
@@ -121,6 +121,12 @@ def _plan(epochs: int, batch: int, length: int) -> FinetunePlan:
         learning_rate=3e-4,
         warmup=0.1,
         dropout=0.1,
+        untitled=0.0,
+        weak_share=0.0,
+        weak_weight=0.0,
+        weak_cap=0.0,
+        pair_weight=0.0,
+        pair_margin=0.0,
         weights={GROUP: 1.0},
     )
 

@@ -10,20 +10,17 @@ from numpy import array
 from tokenizers import Tokenizer
 
 from data.records import Reading
-from tests.training.conftest import SENTENCES, SHAPE
+from tests.training.conftest import SENTENCES, SHAPE, TUNING
 from training.encoder_card import write_encoder_card
-from training.finetune import Example
+from training.examples import Example
 from training.masked_model import new_model
-from training.recipe import FinetunePlan
 from training.vocabulary import save_tokenizer
 from training.yardsticks import measure as measuring
 from training.yardsticks.contenders import contenders
 from training.yardsticks.measure import measure, pairs_ordered
 from training.yardsticks.tasks import GROUP, Task
 
-PLAN = FinetunePlan(
-    epochs=30, batch=4, length=32, learning_rate=1e-3, warmup=0.1, dropout=0.0, weights={GROUP: 1.0}
-)
+PLAN = replace(TUNING, weights={GROUP: 1.0})
 EXAMPLES = tuple(
     Example(Reading("", f"{text}，{number}号"), {GROUP: label}, pair=f"p{number}")
     for number in range(6)

@@ -8,7 +8,7 @@ import pytest
 from data.corpus.labels import read_folder
 from data.errors import NotFound
 from data.taxonomy import Taxonomy
-from training.recipe import FinetunePlan
+from tests.training.conftest import TUNING
 from training.yardsticks.tasks import (
     GROUP,
     chnsenticorp,
@@ -55,8 +55,7 @@ def test_messages_are_divided_by_text(tmp_path: Path) -> None:
 def test_a_few_shot_split_is_paired_with_the_whole_test_set(tmp_path: Path) -> None:
     write_rows(tmp_path / "train_3.json", [{"text": "甲", "label": "x"}, {"text": "乙", "label": "y"}])
     write_rows(tmp_path / "test_public.json", [{"text": "丙", "label": "y"}])
-    plan = FinetunePlan(1, 2, 16, 1e-3, 0.1, 0.1, {GROUP: 1.0})
-    task = few_shot(tmp_path, "toy", "text", "label", 3, plan)
+    task = few_shot(tmp_path, "toy", "text", "label", 3, TUNING)
     assert (task.name, task.labels) == ("toy-3", ("x", "y"))
     assert [example.labels[GROUP] for example in task.test] == [1]
 

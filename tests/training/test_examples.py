@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.corpus.labels import read_folder
+from data.errors import BadInput, NotFound
+from data.taxonomy import Taxonomy
+from training.examples import MESSAGES, ORDERS, authored, messages_digest, real_messages, real_orders
+
+
+def write(path: Path, *rows: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_an_authored_order_has_every_group(taxonomy: Taxonomy) -> None:
+    order = read_folder(taxonomy)[0]
+    (example,) = authored([order], taxonomy)
+    named = {group: taxonomy.groups[group][place] for group, place in example.labels.items()}
+    assert named == {"verdict": order.verdict, "kind": order.kind, "subject": order.subject}
+    assert (example.pair, example.weak) == (order.pair, False)
+
+
+def test_messages_are_weakly_reasonable_masked_and_come_once(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    told = {"title": "路灯", "content": "路灯坏了，电话13800138000", "subject": "urban_rural"}
+    write(tmp_path / MESSAGES[0], told, told)
+    write(tmp_path / MESSAGES[1], {"title": "水", "content": "停水"})
+    first, second = real_messages(tmp_path, taxonomy)
+    assert "[电话]" in first.reading.content
+    assert first.labels == {"verdict": 0, "subject": taxonomy.groups["subject"].index("urban_rural")}
+    assert second.labels == {"verdict": 0}
+    assert first.weak
+    assert second.weak
+
+
+def test_missing_files_and_unknown_subjects_are_refused(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    for call in (lambda: real_messages(tmp_path, taxonomy), lambda: messages_digest(tmp_path)):
+        with pytest.raises(NotFound, match="messages_missing"):
+            call()
+    write(tmp_path / MESSAGES[0], {"title": "", "content": "路灯", "subject": "weather"})
+    write(tmp_path / MESSAGES[1])
+    with pytest.raises(BadInput, match="subject_unknown"):
+        real_messages(tmp_path, taxonomy)
+
+
+def test_the_digest_moves_with_the_files(tmp_path: Path) -> None:
+    for name in MESSAGES:
+        write(tmp_path / name, {"content": "甲"})
+    before = messages_digest(tmp_path)
+    write(tmp_path / MESSAGES[1], {"content": "乙"})
+    assert messages_digest(tmp_path) != before
+
+
+def test_real_orders_are_read_where_there_are_any(tmp_path: Path) -> None:
+    assert real_orders(tmp_path) == []
+    write(tmp_path / ORDERS, {"content": "市民来电反映路灯不亮"})
+    assert real_orders(tmp_path)[0].content == "市民来电反映路灯不亮"

@@ -1,0 +1,113 @@
+"""What a classifier learns from: labelled orders, and real messages; `training/run.py` calls it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.corpus.labels import LabelledOrder
+from data.errors import BadInput, NotFound
+from data.masking import read_text
+from data.records import REASONABLE, Reading
+from data.taxonomy import Taxonomy
+
+ORDERS = Path("haikou_dev.jsonl")
+MESSAGES = (Path("tipdm") / "train.jsonl", Path("tipdm") / "messages.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One reading and, per label group, the position of its true code; a group may be missing.
+
+    A `weak` example's verdict is a presumption: it holds for nearly all of its kind, not for each.
+    """
+
+    reading: Reading
+    labels: Mapping[str, int]
+    pair: str | None = None
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSlices:
+    """Where each label group lies in the classifier's logits, in the order of the taxonomy's groups."""
+
+    groups: Mapping[str, tuple[str, ...]]
+
+    def __iter__(self) -> Iterator[tuple[str, slice]]:
+        start = 0
+        for name, codes in self.groups.items():
+            yield name, slice(start, start + len(codes))
+            start += len(codes)
+
+    @property
+    def width(self) -> int:
+        return sum(len(codes) for codes in self.groups.values())
+
+
+def authored(orders: Iterable[LabelledOrder], taxonomy: Taxonomy) -> list[Example]:
+    """Labelled orders as the model reads them, with all groups."""
+    return [
+        Example(
+            read_text(order.title, order.content).reading,
+            {group: codes.index(getattr(order, group)) for group, codes in taxonomy.groups.items()},
+            order.pair,
+        )
+        for order in orders
+    ]
+
+
+def real_messages(folder: Path, taxonomy: Taxonomy) -> list[Example]:
+    """Citizens' messages, each text once: weakly reasonable, with the subject where it is known.
+
+    Of 700 such messages that two readers labelled, two were unreasonable.
+
+    Raises:
+        NotFound: a file is missing.
+        BadInput: a subject is not in the taxonomy.
+    """
+    verdict = taxonomy.verdicts.index(REASONABLE)
+    subjects = taxonomy.groups["subject"]
+    found: dict[Reading, Example] = {}
+    for name in MESSAGES:
+        for row in _rows(folder / name):
+            labels = {"verdict": verdict}
+            if (subject := row.get("subject")) is not None:
+                if subject not in subjects:
+                    raise BadInput("subject_unknown", f"{name.name} 中有分类表之外的主题。")
+                labels["subject"] = subjects.index(subject)
+            reading = read_text(row["title"], row["content"]).reading
+            found.setdefault(reading, Example(reading, labels, weak=True))
+    return list(found.values())
+
+
+def real_orders(folder: Path) -> list[Reading]:
+    """One city's real hotline orders, for measuring alone; none without the file."""
+    path = folder / ORDERS
+    return [read_text("", row["content"]).reading for row in _rows(path)] if path.exists() else []
+
+
+def messages_digest(folder: Path) -> str:
+    """Hex SHA-256 over the files that `real_messages` reads; raises NotFound as it does."""
+    digest = hashlib.sha256()
+    for name in MESSAGES:
+        try:
+            digest.update((folder / name).read_bytes())
+        except FileNotFoundError as error:
+            raise _missing(name) from error
+    return digest.hexdigest()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        lines: Sequence[str] = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def _missing(path: Path) -> NotFound:
+    return NotFound("messages_missing", f"没有找到真实来信文件 {path.parent.name}/{path.name}")
