@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -57,8 +57,8 @@ class Prediction:
     """What the classifier says of one reading.
 
     Each group maps every one of its codes to a calibrated probability; a group sums to one.
-    `logits` holds the raw scores in the order of the group's codes. `truncated` says that the
-    text was longer than the encoder reads.
+    `flags` maps each flag to a probability of its own. `logits` holds the raw scores in the order of
+    the codes, flags under "flags". `truncated` says that the text was longer than the encoder reads.
     """
 
     verdict: Mapping[str, float]
@@ -66,6 +66,7 @@ class Prediction:
     subject: Mapping[str, float]
     logits: Mapping[str, tuple[float, ...]]
     truncated: bool
+    flags: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def p_unreasonable(self) -> float:
@@ -96,11 +97,13 @@ class Thresholds:
     """Probabilities of `unreasonable` that bound what may happen without doubt.
 
     At or above `decline` the order is recommended for declining, at or below `dispatch` it is
-    dispatched; None where no bound could be certified.
+    dispatched; None where no bound could be certified. `flags` holds the probability from which on
+    the model raises a flag.
     """
 
     decline: float | None
     dispatch: float | None
+    flags: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,11 @@ class Taxonomy:
             "subject": tuple(subject.code for subject in self.subjects),
         }
 
+    @property
+    def flag_codes(self) -> tuple[str, ...]:
+        """The flags in the order of the model's scores, which follow those of the groups."""
+        return tuple(flag.code for flag in self.flags)
+
     def ground(self, code: str) -> Ground:
         """Raises KeyError for an unknown code, as do the lookups below."""
         return _found(self.grounds, code)

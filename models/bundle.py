@@ -21,7 +21,7 @@ from data.errors import BadInput, NotFound
 from data.records import Thresholds
 from data.taxonomy import Taxonomy
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 GRAPH, TOKENIZER, SETTINGS, CERTIFICATE, CARD = (
     "model.onnx",
@@ -39,7 +39,7 @@ class Bundle:
 
     `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every file and the versions of
     taxonomy, rules, canonicaliser and masking that the model was made with. `label_groups` name the
-    slices of the model's logits in order; `temperatures` divide them.
+    slices of the model's logits in order, before those of the flags; `temperatures` divide them.
     """
 
     name: str
@@ -133,7 +133,11 @@ def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS)
             label_groups={group: tuple(codes) for group, codes in settings["label_groups"].items()},
             temperatures=settings["temperatures"],
             max_tokens=settings["max_tokens"],
-            thresholds=Thresholds(certificate["decline"]["threshold"], certificate["dispatch"]["threshold"]),
+            thresholds=Thresholds(
+                certificate["decline"]["threshold"],
+                certificate["dispatch"]["threshold"],
+                settings["flag_thresholds"],
+            ),
             certificate=certificate,
             certificate_digest=_digest(files[CERTIFICATE]),
             versions=described["versions"],
@@ -141,7 +145,7 @@ def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _corrupt(f"读取失败（{type(error).__name__}）") from error
-    if dict(bundle.label_groups) != dict(taxonomy.groups):
+    if dict(bundle.label_groups) != taxonomy.groups or tuple(bundle.thresholds.flags) != taxonomy.flag_codes:
         raise _corrupt("标签与现行分类表不一致")
     return bundle
 

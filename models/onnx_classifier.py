@@ -38,6 +38,7 @@ class OnnxClassifier:
         self._tokenizer = Tokenizer.from_str(bundle.tokenizer)
         self._tokenizer.enable_truncation(bundle.max_tokens)
         self._groups = bundle.label_groups
+        self._flags = tuple(bundle.thresholds.flags)
         self._temperatures = bundle.temperatures
 
     def warm_up(self) -> None:
@@ -49,7 +50,7 @@ class OnnxClassifier:
         return [self._one(reading) for reading in readings]
 
     def logits(self, reading: Reading) -> tuple[NDArray[np.float32], bool]:
-        """(raw scores of all groups end to end, whether the text was cut)."""
+        """(raw scores of all groups and then of the flags, whether the text was cut)."""
         encoding = self._tokenizer.encode(reading.title, reading.content)
         inputs = {
             "input_ids": np.array([encoding.ids], dtype=np.int64),
@@ -71,13 +72,21 @@ class OnnxClassifier:
             start += len(codes)
             raw[group] = tuple(part.tolist())
             probabilities[group] = dict(zip(codes, _softmax(part / self._temperatures[group]), strict=True))
+        flags = scores[start:].astype(np.float64)
+        raw["flags"] = tuple(flags.tolist())
+        chances = _sigmoid(flags / self._temperatures["flags"])
         return Prediction(
             verdict=probabilities["verdict"],
             kind=probabilities["kind"],
             subject=probabilities["subject"],
+            flags=dict(zip(self._flags, chances, strict=True)),
             logits=raw,
             truncated=truncated,
         )
+
+
+def _sigmoid(scores: NDArray[np.float64]) -> list[float]:
+    return [float(value) for value in 1.0 / (1.0 + np.exp(-scores))]
 
 
 def _softmax(scores: NDArray[np.float64]) -> list[float]:

@@ -67,7 +67,7 @@ class Finding:
 
 def decide(evidence: Evidence, taxonomy: Taxonomy, *, auto_decline: bool, decided_at: datetime) -> Decision:
     """The decision on one order. Rules protect and, without a model, suggest; they change no probability."""
-    flags = _flags(evidence.rule_hits, taxonomy)
+    flags = _flags(evidence, taxonomy)
     finding = _found(evidence)
     outcome = _urgent(finding, flags, taxonomy) or _weighed(finding, evidence, flags, taxonomy, auto_decline)
     prediction = evidence.prediction
@@ -182,9 +182,12 @@ def _with_circumstances(reasons: tuple[str, ...], evidence: Evidence) -> tuple[s
     return (*reasons, *added)
 
 
-def _flags(hits: tuple[RuleHit, ...], taxonomy: Taxonomy) -> tuple[str, ...]:
-    """Each flag once, in the taxonomy's order."""
-    raised = {hit.flag for hit in hits}
+def _flags(evidence: Evidence, taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Whatever a rule or the model raises, each once, in the taxonomy's order: either alone protects."""
+    raised = {hit.flag for hit in evidence.rule_hits}
+    if evidence.prediction is not None:
+        bounds = evidence.thresholds.flags
+        raised |= {code for code, p in evidence.prediction.flags.items() if p >= bounds.get(code, 1.0)}
     return tuple(flag.code for flag in taxonomy.flags if flag.code in raised)
 
 

@@ -77,6 +77,7 @@ class ProbabilitiesMessage(BaseModel):
     verdict: dict[str, float]
     kind: dict[str, float]
     subject: dict[str, float]
+    flags: dict[str, float]
     logits: dict[str, list[float]]
 
 

@@ -146,6 +146,7 @@ def _recorded_decision(story: Story, stored: StoredDecision, taxonomy: Taxonomy)
             verdict=dict(prediction.verdict),
             kind=dict(prediction.kind),
             subject=dict(prediction.subject),
+            flags=dict(prediction.flags),
             logits={group: list(scores) for group, scores in prediction.logits.items()},
         )
     return RecordedDecision(**dict(message), probabilities=probabilities)

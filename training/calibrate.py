@@ -34,6 +34,16 @@ def fit_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     return float(np.exp(best.x))
 
 
+def fit_flag_temperature(logits: NDArray[np.float64], raised: NDArray[np.bool_]) -> float:
+    """The same for independent yes-or-no scores, all flags together.
+
+    Args:
+        logits, raised: (orders, flags).
+    """
+    yes = logits.reshape(-1, 1)
+    return fit_temperature(np.hstack([np.zeros_like(yes), yes]), raised.ravel().astype(np.int64))
+
+
 def expected_calibration_error(
     confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10
 ) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.corpus.snapshot import Snapshot
+from training.flags import FlagFigures
 from training.metrics import Metrics
 from training.recipe import Recipe
 
@@ -40,6 +41,7 @@ class CardFacts:
     test: Metrics
     test_calibration_error: float
     baseline: Metrics
+    flags: Mapping[str, FlagFigures]
     real_orders: int
     recall_within: tuple[float | None, float | None]
 
@@ -78,6 +80,15 @@ def write_card(facts: CardFacts) -> str:
             f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | |",
             f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
             f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
+            "",
+            "Flags by the model alone, on the same orders; the rules raise them too, and either is enough:",
+            "",
+            "| flag | true ones | found | raised wrongly |",
+            "|---|---|---|---|",
+            *(
+                f"| {code} | {flag.raised} | {_shown(flag.recall)} | {flag.false_share:.1%} |"
+                for code, flag in facts.flags.items()
+            ),
             "",
             "## Certificate",
             "",

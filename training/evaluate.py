@@ -27,17 +27,27 @@ from training.metrics import Metrics, scores
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Orders and what the model says of them, row by row; columns in the taxonomy's order."""
+    """Orders and what the model says of them, row by row; columns in the taxonomy's order.
+
+    `flags` are (orders, flags) probabilities; `logits` holds theirs under "flags" as well.
+    """
 
     orders: Sequence[LabelledOrder]
     p_unreasonable: NDArray[np.float64]
     probabilities: dict[str, NDArray[np.float64]]
     logits: dict[str, NDArray[np.float64]]
+    flags: NDArray[np.float64]
     taxonomy: Taxonomy
 
     @property
     def unreasonable(self) -> NDArray[np.bool_]:
         return np.array([order.unreasonable for order in self.orders])
+
+    @property
+    def raised(self) -> NDArray[np.bool_]:
+        """(orders, flags): which flags are true."""
+        rows = [[code in order.flags for code in self.taxonomy.flag_codes] for order in self.orders]
+        return np.array(rows, dtype=np.bool_)
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -75,7 +85,8 @@ def score(model: OnnxClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxo
         orders,
         np.array([each.p_unreasonable for each in predictions]),
         {group: np.array(rows) for group, rows in groups.items()},
-        {group: np.array([each.logits[group] for each in predictions]) for group in groups},
+        {group: np.array([each.logits[group] for each in predictions]) for group in (*groups, "flags")},
+        np.array([list(each.flags.values()) for each in predictions]),
         taxonomy,
     )
 

@@ -22,20 +22,23 @@ MESSAGES = (Path("tipdm") / "train.jsonl", Path("tipdm") / "messages.jsonl")
 class Example:
     """One reading and, per label group, the position of its true code; a group may be missing.
 
-    A `weak` example's verdict is a presumption: it holds for nearly all of its kind, not for each.
+    `flags` are the positions of those that are raised; None where nobody has looked. A `weak`
+    example's verdict is a presumption: it holds for nearly all of its kind, not for each.
     """
 
     reading: Reading
     labels: Mapping[str, int]
     pair: str | None = None
     weak: bool = False
+    flags: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSlices:
-    """Where each label group lies in the classifier's logits, in the order of the taxonomy's groups."""
+    """Where each label group lies in the classifier's logits, in the taxonomy's order; flags come last."""
 
     groups: Mapping[str, tuple[str, ...]]
+    flags: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[tuple[str, slice]]:
         start = 0
@@ -45,7 +48,17 @@ class LabelSlices:
 
     @property
     def width(self) -> int:
-        return sum(len(codes) for codes in self.groups.values())
+        return sum(len(codes) for codes in self.groups.values()) + len(self.flags)
+
+    @property
+    def of_flags(self) -> slice:
+        return slice(self.width - len(self.flags), self.width)
+
+    @property
+    def names(self) -> list[str]:
+        """One per logit."""
+        grouped = [f"{group}:{code}" for group, codes in self.groups.items() for code in codes]
+        return [*grouped, *(f"flag:{code}" for code in self.flags)]
 
 
 def authored(orders: Iterable[LabelledOrder], taxonomy: Taxonomy) -> list[Example]:
@@ -55,6 +68,7 @@ def authored(orders: Iterable[LabelledOrder], taxonomy: Taxonomy) -> list[Exampl
             read_text(order.title, order.content).reading,
             {group: codes.index(getattr(order, group)) for group, codes in taxonomy.groups.items()},
             order.pair,
+            flags=tuple(taxonomy.flag_codes.index(code) for code in order.flags),
         )
         for order in orders
     ]

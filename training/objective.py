@@ -15,7 +15,7 @@ _ABSENT = -100
 
 
 def objective(logits: Tensor, batch: Sequence[Example], slices: LabelSlices, plan: FinetunePlan) -> Tensor:
-    """The weighted sum of the groups' cross-entropies and of the twins' margin loss.
+    """The weighted sum of the groups' cross-entropies, of the flags' and of the twins' margin loss.
 
     A group counts where an example has it. A weak example counts in `verdict` with `weak_weight`, and
     not at all once its loss passes `weak_cap`: it is then more likely an exception than a lesson
@@ -36,11 +36,27 @@ def objective(logits: Tensor, batch: Sequence[Example], slices: LabelSlices, pla
         if name == "verdict" and weak.any():
             weights = torch.where(weak, plan.weak_weight * (losses.detach() < plan.weak_cap), weights)
         total = total + plan.weights[name] * (losses * weights).sum() / there.sum()
+    looked = [row for row, example in enumerate(batch) if example.flags is not None]
+    if slices.flags and looked:
+        total = total + plan.weights["flags"] * flag_loss(logits[looked][:, slices.of_flags], batch, looked)
     if plan.pair_weight:
         total = total + plan.pair_weight * pair_loss(
             logits[:, dict(slices)["verdict"]], batch, plan.pair_margin
         )
     return total
+
+
+def flag_loss(logits: Tensor, batch: Sequence[Example], rows: Sequence[int]) -> Tensor:
+    """The binary cross-entropies of all flags, summed over flags, mean over `rows`.
+
+    Args:
+        logits: (rows, flags).
+    """
+    raised = torch.zeros_like(logits)
+    for place, row in enumerate(rows):
+        for flag in batch[row].flags or ():
+            raised[place, flag] = 1.0
+    return functional.binary_cross_entropy_with_logits(logits, raised, reduction="sum") / len(rows)
 
 
 def pair_loss(verdict: Tensor, batch: Sequence[Example], margin: float) -> Tensor:

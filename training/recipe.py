@@ -81,7 +81,7 @@ class PretrainPlan:
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class FinetunePlan:
-    """Supervised training: `weights` scale the cross-entropy of each label group.
+    """Supervised training: `weights` scale the cross-entropy of each label group and of the flags.
 
     Attributes:
         untitled: the share of titles that a step leaves out.

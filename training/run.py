@@ -28,7 +28,7 @@ from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from training import baseline
 from training.baseline import Baseline
-from training.calibrate import fit_temperature
+from training.calibrate import fit_flag_temperature, fit_temperature
 from training.card import CardFacts, write_card
 from training.certify import certificate, certify_decline, certify_dispatch
 from training.encoder import FIGURES, folder_digest, load_tokenizer
@@ -36,6 +36,7 @@ from training.evaluate import Scored, agreement, draw_plots, largest_gap, score
 from training.examples import LabelSlices, authored, messages_digest, real_messages, real_orders
 from training.export import export, load_classifier
 from training.finetune import finetune
+from training.flags import flag_figures, flag_threshold
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.recipe import Recipe
 from training.stages import Stages
@@ -63,13 +64,14 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
 
     encoder = ROOT / recipe.encoder
     tokenizer = load_tokenizer(encoder)
-    label_slices = LabelSlices(taxonomy.groups)
+    label_slices = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
     weak = recipe.finetune.weak_share > 0
     messages = real_messages(external, taxonomy) if weak else []
     classifier = stages.once(
         "classifier",
         f"{recipe.digest('finetune')} {folder_digest(encoder)} {_texts(snapshot)} "
-        f"{MASKING_VERSION} {taxonomy.groups} {messages_digest(external) if weak else ''}",
+        f"{MASKING_VERSION} {taxonomy.groups} {taxonomy.flag_codes} "
+        f"{messages_digest(external) if weak else ''}",
         lambda at: finetune(
             recipe.finetune,
             encoder,
@@ -98,9 +100,14 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
         for group in taxonomy.groups
     }
+    temperatures["flags"] = fit_flag_temperature(raw.logits["flags"], raw.raised)
     fitted = replace(unfitted, graph=graph.read_bytes(), temperatures=temperatures)
     model = OnnxClassifier(fitted)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
+    flags = {
+        code: flag_threshold(calibration.flags[:, place], calibration.raised[:, place])
+        for place, code in enumerate(taxonomy.flag_codes)
+    }
     promise = _promise(recipe, calibration, snapshot)
 
     linear = baseline.fit(snapshot, taxonomy)
@@ -119,6 +126,10 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         test_calibration_error=test.calibration_error(),
         baseline=linear.metrics(snapshot.test),
         real_orders=len(real),
+        flags={
+            code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
+            for place, code in enumerate(taxonomy.flag_codes)
+        },
         recall_within=_recall_within(test, real, model, linear),
     )
     draw_plots(test, folder / "plots", taxonomy, linear.p_unreasonable(snapshot.test))
@@ -132,6 +143,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
                 {
                     "label_groups": taxonomy.groups,
                     "temperatures": temperatures,
+                    "flag_thresholds": flags,
                     "max_tokens": recipe.finetune.length,
                 }
             ),
@@ -190,9 +202,9 @@ def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundl
         graph=b"",
         tokenizer=tokenizer.to_str(),
         label_groups=taxonomy.groups,
-        temperatures=dict.fromkeys(taxonomy.groups, 1.0),
+        temperatures=dict.fromkeys((*taxonomy.groups, "flags"), 1.0),
         max_tokens=recipe.finetune.length,
-        thresholds=Thresholds(None, None),
+        thresholds=Thresholds(None, None, dict.fromkeys(taxonomy.flag_codes, 1.0)),
         certificate={},
         certificate_digest="",
         versions={},

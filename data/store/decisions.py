@@ -127,7 +127,7 @@ def _facts(decision: Decision) -> dict[str, audit_log.Fact]:
         ),
     }
     if decision.prediction is not None:
-        groups = ("verdict", "kind", "subject")
+        groups = ("verdict", "kind", "subject", "flags")
         facts["probabilities_ppm"] = {
             group: {code: round(p * 1_000_000) for code, p in getattr(decision.prediction, group).items()}
             for group in groups

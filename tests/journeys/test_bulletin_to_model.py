@@ -94,6 +94,7 @@ pair_margin = 4.0
 verdict = 1.0
 kind = 0.5
 subject = 0.5
+flags = 0.5
 
 [certificate]
 decline_risk = 0.02

@@ -27,6 +27,8 @@ def test_each_group_is_a_distribution_over_its_codes(tmp_path: Path, taxonomy: T
         assert math.isclose(sum(probabilities.values()), 1.0, rel_tol=1e-12)
         assert len(prediction.logits[group]) == len(taxonomy.groups[group])
     assert prediction.p_unreasonable < 0.9 < 1.0
+    assert tuple(prediction.flags) == taxonomy.flag_codes
+    assert len(prediction.logits["flags"]) == len(taxonomy.flags)
 
 
 def test_the_graph_s_scores_decide(tmp_path: Path, taxonomy: Taxonomy) -> None:
@@ -34,6 +36,13 @@ def test_the_graph_s_scores_decide(tmp_path: Path, taxonomy: Taxonomy) -> None:
     calm, marked = model.classify([Reading("路灯", "路灯坏了"), Reading("法院", "法院裁定不算数")])
     assert marked.p_unreasonable > 0.9 > calm.p_unreasonable
     assert marked.likeliest_ground == "legal_route"
+
+
+def test_a_flag_has_a_probability_of_its_own(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    model = classifier(tmp_path, taxonomy)
+    calm, alarmed = model.classify([Reading("路灯", "路灯坏了"), Reading("路灯", "着火了")])
+    assert alarmed.flags["emergency"] > 0.9 > 0.1 > calm.flags["emergency"]
+    assert max(p for code, p in alarmed.flags.items() if code != "emergency") < 0.5
 
 
 def test_a_text_longer_than_the_encoder_reads_says_so(tmp_path: Path, taxonomy: Taxonomy) -> None:

@@ -18,14 +18,16 @@ GROUNDS = TAXONOMY.verdicts[1:]
 DECIDABLE = next(ground.code for ground in TAXONOMY.grounds if ground.decidable)
 
 
-def prediction(p: float, ground: str = "public_morals", *, truncated: bool = False) -> Prediction:
+def prediction(
+    p: float, ground: str = "public_morals", *, truncated: bool = False, flags: dict[str, float] | None = None
+) -> Prediction:
     rest = p * 0.01 / 14
     verdict = dict.fromkeys(TAXONOMY.verdicts, rest)
     verdict[ground] = p * 0.99
     verdict["reasonable"] = 1.0 - p
     kind = dict.fromkeys(TAXONOMY.groups["kind"], 0.1) | {"help": 0.5}
     subject = dict.fromkeys(TAXONOMY.groups["subject"], 0.05) | {"land": 0.25}
-    return Prediction(verdict, kind, subject, {}, truncated)
+    return Prediction(verdict, kind, subject, {}, truncated, flags or {})
 
 
 def hit(*, flag: str | None = None, ground: str | None = None) -> RuleHit:
@@ -40,8 +42,9 @@ def decided(
     thresholds: Thresholds = CERTIFIED,
     auto_decline: bool = False,
     truncated: bool = False,
+    flags: dict[str, float] | None = None,
 ) -> Decision:
-    said = None if p is None else prediction(p, ground, truncated=truncated)
+    said = None if p is None else prediction(p, ground, truncated=truncated, flags=flags)
     evidence = Evidence(said, hits, False, "model_missing" if p is None else None, thresholds, VERSIONS)
     return decide(evidence, TAXONOMY, auto_decline=auto_decline, decided_at=NOW)
 
@@ -53,6 +56,27 @@ def test_surely_reasonable_is_dispatched_without_a_person() -> None:
     assert decision.confidence == pytest.approx(0.9)
     assert (decision.kind, decision.subject) == ("help", "land")
     assert decision.notice is None
+
+
+def test_the_model_raises_a_flag_from_its_threshold_on() -> None:
+    bounds = Thresholds(decline=0.9, dispatch=0.2, flags={"emergency": 0.4, "vulnerable": 0.7})
+    calm = decided(0.99, thresholds=bounds, flags={"emergency": 0.39, "vulnerable": 0.69})
+    assert calm.flags == ()
+    urgent = decided(0.99, thresholds=bounds, flags={"emergency": 0.4, "vulnerable": 0.9})
+    assert set(urgent.flags) == {"emergency", "vulnerable"}
+    assert urgent.disposition == "transfer"
+    without = decided(0.99, flags={"emergency": 0.999})
+    assert without.flags == ()  # a bundle that states no threshold raises nothing
+
+
+def test_a_rule_and_the_model_protect_each_alone() -> None:
+    bounds = Thresholds(decline=0.9, dispatch=0.2, flags={"vulnerable": 0.7})
+    by_rule = decided(0.99, hit(flag="vulnerable"), thresholds=bounds, auto_decline=True, ground=DECIDABLE)
+    by_model = decided(
+        0.99, thresholds=bounds, auto_decline=True, ground=DECIDABLE, flags={"vulnerable": 0.8}
+    )
+    assert by_rule.review_reasons == by_model.review_reasons == ("protective_flag",)
+    assert by_rule.disposition == by_model.disposition == "review"
 
 
 def test_between_the_thresholds_a_person_decides() -> None:

@@ -15,20 +15,23 @@ from data.taxonomy import Taxonomy
 from models import bundle
 from training.vocabulary import build_tokenizer, piece_id
 
+ALARM_MARK = "火"  # the one that raises the emergency flag
 UNREASONABLE_MARK = "裁"  # the one character that votes for legal_route
 MAX_TOKENS = 32
 
 
 def tokenizer() -> Tokenizer:
-    return build_tokenizer(["路灯坏了，请派人来修。", "法院裁定不算数，裁。"] * 2, 400, 1)
+    return build_tokenizer(["路灯坏了，请派人来修。", "法院裁定不算数，裁。", "着火了"] * 2, 400, 1)
 
 
-def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, *, poison: float = 0.0) -> bytes:
+def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, alarm: int, *, poison: float = 0.0) -> bytes:
     """`poison` is added to every score: NaN makes the model non-finite."""
-    width = sum(map(len, taxonomy.groups.values()))
+    width = sum(map(len, taxonomy.groups.values())) + len(taxonomy.flags)
     votes = np.zeros((vocabulary, width), dtype=np.float32)
     votes[:, 0] = 1.0
+    votes[:, -len(taxonomy.flags) :] = -9.0
     votes[mark, taxonomy.verdicts.index("legal_route")] = 90.0
+    votes[alarm, taxonomy.flag_codes.index("emergency") - len(taxonomy.flags)] = 200.0
     nodes = [
         helper.make_node("Gather", ["votes", "input_ids"], ["each"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
@@ -67,15 +70,16 @@ def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, *, poison: float = 0.0
 
 def files(taxonomy: Taxonomy, *, poison: float = 0.0) -> dict[str, bytes]:
     pieces = tokenizer()
-    mark = piece_id(pieces, UNREASONABLE_MARK)
+    mark, alarm = piece_id(pieces, UNREASONABLE_MARK), piece_id(pieces, ALARM_MARK)
     settings = {
         "label_groups": taxonomy.groups,
-        "temperatures": dict.fromkeys(taxonomy.groups, 1.0),
+        "temperatures": dict.fromkeys((*taxonomy.groups, "flags"), 1.0),
+        "flag_thresholds": dict.fromkeys(taxonomy.flag_codes, 0.5),
         "max_tokens": MAX_TOKENS,
     }
     certificate = {"decline": {"threshold": 0.9}, "dispatch": {"threshold": 0.3}}
     return {
-        bundle.GRAPH: graph(taxonomy, pieces.get_vocab_size(), mark, poison=poison),
+        bundle.GRAPH: graph(taxonomy, pieces.get_vocab_size(), mark, alarm, poison=poison),
         bundle.TOKENIZER: pieces.to_str().encode(),
         bundle.SETTINGS: json.dumps(settings).encode(),
         bundle.CERTIFICATE: json.dumps(certificate).encode(),

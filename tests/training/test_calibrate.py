@@ -5,7 +5,14 @@ import pytest
 from scipy.special import softmax
 
 from data.errors import BadInput
-from training.calibrate import expected_calibration_error, fit_temperature
+from training.calibrate import expected_calibration_error, fit_flag_temperature, fit_temperature
+
+
+def test_flags_share_one_temperature() -> None:
+    random = np.random.default_rng(0)
+    true = random.normal(size=(4000, 3)) * 2
+    raised = random.random(true.shape) < 1 / (1 + np.exp(-true))
+    assert fit_flag_temperature(true * 3, raised) == pytest.approx(3, rel=0.1)
 
 
 def test_the_temperature_that_made_the_labels_is_found() -> None:

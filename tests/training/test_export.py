@@ -45,7 +45,7 @@ def trained(tokenizer: Tokenizer, taxonomy: Taxonomy, tmp_path_factory: pytest.T
         num_attention_heads=1,
         intermediate_size=128,
         max_position_embeddings=64,
-        num_labels=sum(map(len, taxonomy.groups.values())),
+        num_labels=sum(map(len, taxonomy.groups.values())) + len(taxonomy.flags),
     )
     PooledClassifier(config).save_pretrained(folder)
     return folder

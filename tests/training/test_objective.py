@@ -47,6 +47,17 @@ def test_a_weak_label_counts_less_and_beyond_its_cap_not_at_all() -> None:
     assert loss(-4.0, weak=True) == 0.0
 
 
+def test_flags_count_where_somebody_looked() -> None:
+    slices = LabelSlices({"verdict": ("reasonable", "a")}, flags=("fire", "wages"))
+    plan = replace(PLAN, weights={"verdict": 0.0, "flags": 2.0})
+    logits = torch.tensor([[0.0, 0.0, 3.0, -1.0], [0.0, 0.0, 9.0, 9.0]])
+    looked, unlooked = Example(NOTHING, {}, flags=(0,)), Example(NOTHING, {})
+    expected = math.log1p(math.exp(-3.0)) + math.log1p(math.exp(-1.0))
+    assert objective(logits, [looked, unlooked], slices, plan).item() == pytest.approx(2 * expected)
+    assert objective(logits[1:], [unlooked], slices, plan).item() == 0.0
+    assert slices.names == ["verdict:reasonable", "verdict:a", "flag:fire", "flag:wages"]
+
+
 def test_twins_are_pushed_apart_until_the_margin() -> None:
     twins = [Example(NOTHING, {"verdict": verdict}, pair="p") for verdict in (0, 2)]
     alone = Example(NOTHING, {"verdict": 1}, pair="q")

@@ -25,7 +25,7 @@ def test_the_default_recipe_is_read_whole() -> None:
     recipe = read_recipe(DEFAULT)
     assert recipe.name == "default"
     assert recipe.split.test == ("w4",)
-    assert set(recipe.finetune.weights) == {"verdict", "kind", "subject"}
+    assert set(recipe.finetune.weights) == {"verdict", "kind", "subject", "flags"}
 
 
 def test_the_default_recipe_starts_from_the_encoder_that_the_other_makes() -> None:
