@@ -12,7 +12,9 @@ from data.corpus.labels import read_folder
 from data.errors import BadInput, MingbianError
 from data.settings import ROOT, Settings
 from data.taxonomy import load_taxonomy
-from models.bundle import PUBLISHERS, public_text
+from models.bundle import PUBLISHERS, public_text, read_bundle
+from models.onnx_classifier import OnnxClassifier
+from training.behaviours import judge_of, read_suite, run_suite, table
 from training.encoder import make_encoder
 from training.encoder_card import write_encoder_card
 from training.publisher import open_publisher_key
@@ -31,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     maker = commands.add_parser("pretrain", help="learn a vocabulary and an encoder from text (预训练)")
     maker.add_argument("recipe", type=Path)
     maker.add_argument("--out", type=Path, help="where the encoder goes (default: models/encoders/NAME)")
+    behave = commands.add_parser("behaviours", help="try what a bundle is able to do (行为测试)")
+    behave.add_argument("bundle", type=Path, help="folder of the bundle")
     yard = commands.add_parser("yardsticks", help="measure an encoder on public and authored tasks (评测)")
     yard.add_argument("encoder", type=Path, help="folder of the encoder")
     yard.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="how the tasks' names begin")
@@ -41,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.command == "pretrain":
             return _pretrain(chosen.recipe, chosen.out, settings)
+        if chosen.command == "behaviours":
+            return _behaviours(chosen.bundle)
         if chosen.command == "yardsticks":
             return _yardsticks(chosen, settings)
         recipe = read_recipe(chosen.recipe)
@@ -75,6 +81,14 @@ def _yardsticks(chosen: argparse.Namespace, settings: Settings) -> int:
     measure(chosen.encoder, wanted, chosen.seeds, chosen.contenders)
     card = write_encoder_card(chosen.encoder)
     (chosen.encoder / "CARD.md").write_text(card, encoding="utf-8")
+    return 0
+
+
+def _behaviours(folder: Path) -> int:
+    taxonomy = load_taxonomy()
+    model = OnnxClassifier(read_bundle(folder, taxonomy))
+    orders = [(order.title, order.content) for order in read_folder(taxonomy) if order.region == "w4"]
+    print("\n".join(table(run_suite(judge_of(model), read_suite(taxonomy), orders))))
     return 0
 
 

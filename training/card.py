@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from data.corpus.snapshot import Snapshot
+from training.behaviours import Capability, table
 from training.flags import FlagFigures
 from training.metrics import Metrics
 from training.recipe import Recipe
@@ -44,6 +45,7 @@ class CardFacts:
     flags: Mapping[str, FlagFigures]
     real_orders: int
     recall_within: tuple[float | None, float | None]
+    behaviours: Sequence[Capability]
 
 
 def write_card(facts: CardFacts) -> str:
@@ -89,6 +91,13 @@ def write_card(facts: CardFacts) -> str:
                 f"| {code} | {flag.raised} | {_shown(flag.recall)} | {flag.false_share:.1%} |"
                 for code, flag in facts.flags.items()
             ),
+            "",
+            "## Behaviours",
+            "",
+            "Twins and directions are written by hand and train nothing; invariances are tried on orders of",
+            "the test region. `python -m training behaviours FOLDER` runs them on any bundle.",
+            "",
+            *table(facts.behaviours),
             "",
             "## Certificate",
             "",

@@ -28,6 +28,7 @@ from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from training import baseline
 from training.baseline import Baseline
+from training.behaviours import judge_of, read_suite, run_suite
 from training.calibrate import fit_flag_temperature, fit_temperature
 from training.card import CardFacts, write_card
 from training.certify import certificate, certify_decline, certify_dispatch
@@ -42,6 +43,7 @@ from training.recipe import Recipe
 from training.stages import Stages
 
 _PARITY_ORDERS = 64
+_BEHAVIOUR_ORDERS = 150
 _FP32_GAP = 1e-3
 _INT8_AGREEMENT = 0.99
 
@@ -131,6 +133,11 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             for place, code in enumerate(taxonomy.flag_codes)
         },
         recall_within=_recall_within(test, real, model, linear),
+        behaviours=run_suite(
+            judge_of(model),
+            read_suite(taxonomy),
+            [(order.title, order.content) for order in snapshot.test[:_BEHAVIOUR_ORDERS]],
+        ),
     )
     draw_plots(test, folder / "plots", taxonomy, linear.p_unreasonable(snapshot.test))
     return bundles.write_bundle(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from data.corpus.snapshot import Snapshot
+from training.behaviours import Capability
 from training.card import CardFacts, write_card
 from training.certify import certificate, certify_decline, certify_dispatch
 from training.flags import FlagFigures
@@ -40,6 +41,7 @@ def facts() -> CardFacts:
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         real_orders=5000,
         recall_within=(0.7, None),
+        behaviours=[Capability("invariance", "politeness", 8, 2)],
     )
 
 
@@ -47,11 +49,12 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     card = write_card(facts())
     assert "| emergency | 54 | 0.980 | 0.4% |" in card
     assert "| self_harm | 0 | – | 0.0% |" in card
+    assert "| invariance | politeness | 8 | 2 | 25.0% |" in card
     assert "| verdict AUC | 0.912 | 0.845 |" in card
     assert "| contrast pairs ordered rightly | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | |" in card
     assert "0.1 % of 5000 real orders | 0.700 | – |" in card
-    assert card.count("\n| ") == 15
+    assert card.count("\n| ") == 17
 
 
 def test_a_missing_certificate_is_said() -> None:
