@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -23,6 +21,7 @@ from data.canonical import CANONICAL_VERSION, canonical_text
 from data.corpus.corpora import slices
 from data.errors import NotFound
 from data.settings import ROOT
+from training.device import hardware
 from training.packing import Blocks, Document, Packed, pack
 from training.pretrain import pretrain
 from training.recipe import EncoderRecipe
@@ -115,11 +114,6 @@ def folder_digest(folder: Path) -> str:
         ):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def hardware() -> str:
-    """What the run had, as a card may say it."""
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def _amounts(recipe: EncoderRecipe) -> dict[str, int]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from data.records import Reading
 from training.batches import epoch_batches
 from training.classifier import PooledClassifier
+from training.device import attention, device
 from training.examples import Example, LabelSlices
 from training.objective import objective
 from training.recipe import FinetunePlan
@@ -38,7 +39,7 @@ def finetune(
     `objective.py` says what is learned and `batches.py` from what at a time.
     """
     torch.manual_seed(seed)
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16")
+    accelerator = Accelerator(cpu=device().type == "cpu", mixed_precision="bf16")
     model = PooledClassifier.from_pretrained(
         encoder,
         num_labels=slices.width,
@@ -46,7 +47,7 @@ def finetune(
         hidden_dropout_prob=plan.dropout,
         attention_probs_dropout_prob=0.0,  # dear on a CPU, and little beside the states' own
         dtype=torch.float32,
-        attn_implementation="eager",  # faster than the fused one on a CPU, in training
+        attn_implementation=attention(),
     )
     model.config.id2label = dict(enumerate(slices.names))
     model.config.label2id = {name: index for index, name in enumerate(slices.names)}
@@ -66,7 +67,8 @@ def finetune(
                 batch = [examples[row] for row in rows]
                 readings = [_untitled(item.reading, plan.untitled, titles) for item in batch]
                 with accelerator.autocast():
-                    logits = model(**encode(tokenizer, readings, plan.length)).logits
+                    inputs = encode(tokenizer, readings, plan.length)
+                    logits = model(**{name: tensor.to(device()) for name, tensor in inputs.items()}).logits
                 loss = objective(logits.float(), batch, slices, plan)
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), 1.0)

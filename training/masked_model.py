@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -9,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
+from training.device import attention, device
 from training.recipe import ShapePlan
 from training.vocabulary import PAD, piece_id
 
 
 def new_model(shape: ShapePlan, tokenizer: Tokenizer) -> BertForMaskedLM:
     """A standard BERT of the recipe's shape with random weights, without dropout: nothing is seen often."""
-    return BertForMaskedLM(
+    model: BertForMaskedLM = BertForMaskedLM(
         BertConfig(
             vocab_size=tokenizer.get_vocab_size(),
             hidden_size=shape.width,
@@ -26,10 +30,11 @@ def new_model(shape: ShapePlan, tokenizer: Tokenizer) -> BertForMaskedLM:
             pad_token_id=piece_id(tokenizer, PAD),
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
-            # faster than the fused one on a CPU at this length, in training
-            attn_implementation="eager",  # type: ignore[call-arg]
+            attn_implementation=attention(),  # type: ignore[call-arg]
         )
     )
+    model.to(device())  # type: ignore[arg-type]
+    return model
 
 
 def new_optimizers(model: BertForMaskedLM, rate: float) -> tuple[torch.optim.Optimizer, ...]:
@@ -59,16 +64,30 @@ def block_positions(inputs: Tensor, positions: int, seed: tuple[int, ...]) -> Te
 
 
 def masked_loss(
-    model: BertForMaskedLM, inputs: Tensor, targets: Tensor, positions: Tensor | None = None
+    model: BertForMaskedLM,
+    inputs: Tensor,
+    targets: Tensor,
+    positions: Tensor | None = None,
+    encode: Callable[..., Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(mean cross-entropy in nats, share guessed right) over the hidden tokens only.
 
-    The vocabulary projection is the dearest part of a small model, so it sees hidden places alone.
+    The vocabulary projection is the dearest part of a small model, so it sees hidden places alone. They
+    are looked up before anything is sent to the device, which then need not be waited for.
+
+    Args:
+        inputs, targets, positions: (blocks, length) on the CPU.
+        encode: what runs in place of `model.bert`: the same, compiled.
     """
-    chosen = targets != -100
-    with torch.autocast("cpu", torch.bfloat16):
-        states: Tensor = model.bert(inputs, position_ids=positions).last_hidden_state
-        logits: Tensor = model.cls(states[chosen])
-    wanted = targets[chosen]
+    at = device()
+    places = (targets != -100).flatten().nonzero().squeeze(1)
+    wanted = targets.flatten()[places].to(at, non_blocking=True)
+    where = None if positions is None else positions.to(at, non_blocking=True)
+    with torch.autocast(at.type, torch.bfloat16):
+        states = (encode or model.bert)(
+            inputs.to(at, non_blocking=True), position_ids=where
+        ).last_hidden_state
+        chosen = states.flatten(0, 1)[places.to(at, non_blocking=True)]
+        logits: Tensor = model.cls(chosen)
     loss = functional.cross_entropy(logits.float(), wanted)
     return loss, (logits.argmax(-1) == wanted).float().mean()

@@ -25,9 +25,10 @@ def objective(logits: Tensor, batch: Sequence[Example], slices: LabelSlices, pla
         logits: (batch, sum of group sizes).
     """
     total = logits.new_zeros(())
-    weak = torch.tensor([example.weak for example in batch])
+    weak = torch.tensor([example.weak for example in batch], device=logits.device)
     for name, where in slices:
-        targets = torch.tensor([example.labels.get(name, _ABSENT) for example in batch])
+        places = [example.labels.get(name, _ABSENT) for example in batch]
+        targets = torch.tensor(places, device=logits.device)
         there = targets != _ABSENT
         if not there.any():
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from transformers import BertForMaskedLM
 
 from data.settings import ROOT
 from training.checkpoints import Checkpoints, Progress
+from training.device import device
 from training.masked_model import block_positions, masked_loss, new_model, new_optimizers
 from training.packing import Mixture, Packed
 from training.perplexity import frequency_figures, held_out_figures
@@ -53,56 +54,15 @@ def pretrain(
     progress = checkpoints.restore(model, optimizers)
     if progress is None:
         progress = Progress()
-        if plan.start:
-            begin = BertForMaskedLM.from_pretrained(ROOT / plan.start, dtype=torch.float32)
-            model.load_state_dict(begin.state_dict())
-        else:
-            sample = mixture.batch(0, min(_STATISTICS_BLOCKS, plan.steps * plan.batch))
-            set_starting_weights(model, sample, recipe.seed)
-    model.train()
-    started = time.perf_counter() - progress.seconds
-    bar = tqdm(range(progress.step, plan.steps), initial=progress.step, total=plan.steps, desc="pretrain")
-    for step in bar:
-        inputs, targets = WholeWordMasker(tokenizer, plan.mask_rate, (recipe.seed, step))(
-            mixture.batch(step, plan.batch)
-        )
-        positions = block_positions(inputs, recipe.shape.positions, (recipe.seed, step))
-        loss, _ = masked_loss(model, inputs, targets, positions)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        rate = plan.learning_rate * plateau(step, plan.steps, plan.warmup, plan.decay)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        if step % _REPORT_EVERY == 0:
-            progress.losses.append((step, round(loss.item(), 4)))
-            bar.set_postfix(loss=f"{loss.item():.3f}")
-        progress.step = step + 1
-        progress.seconds = time.perf_counter() - started
-        if progress.step % _CHECKPOINT_EVERY == 0:
-            checkpoints.save(model, optimizers, progress)
-    model.train(False)
-    with torch.no_grad():  # a second segment never came up; it begins as what the layers are used to
-        segments = model.bert.embeddings.token_type_embeddings.weight
-        segments[1] = segments[0]
-    tokens = plan.steps * plan.batch * plan.length
-    work = flops_per_token(model.config, plan.length, plan.mask_rate)
-    pace = tokens / progress.seconds
+        _set_first_weights(model, recipe, mixture)
+    _train(recipe, tokenizer, mixture, model, optimizers, progress, checkpoints)
     figures = {
-        "parameters": sum(weight.numel() for weight in model.bert.parameters()),
-        "steps": plan.steps,
-        "tokens_seen": tokens,
-        "seconds": round(progress.seconds),
-        "tokens_per_second": round(pace),
-        "peak_gflops": round(peak / 1e9),
-        "share_of_peak": round(pace * work / peak, 3),
+        **_spent(recipe, model, progress, peak),
         "sources": {
             name: {
                 "documents": packed.documents,
                 "tokens": int(packed.training.ids.size),
-                "passes": round(mixture.passes[name], 2),
+                "passes": round(mixture.passes[name] * progress.step / plan.steps, 2),
                 "mixed_blocks": round(packed.mixed, 3),
             }
             for name, packed in sorted(corpora.items())
@@ -113,6 +73,75 @@ def pretrain(
     model.bfloat16().save_pretrained(folder)
     (folder / "pretraining.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures
+
+
+def _set_first_weights(model: BertForMaskedLM, recipe: EncoderRecipe, mixture: Mixture) -> None:
+    plan = recipe.pretrain
+    if plan.start:
+        begin = BertForMaskedLM.from_pretrained(ROOT / plan.start, dtype=torch.float32)
+        model.load_state_dict(begin.state_dict())
+    else:
+        sample = mixture.batch(0, min(_STATISTICS_BLOCKS, plan.steps * plan.batch))
+        set_starting_weights(model, sample, recipe.seed)
+
+
+def _train(
+    recipe: EncoderRecipe,
+    tokenizer: Tokenizer,
+    mixture: Mixture,
+    model: BertForMaskedLM,
+    optimizers: Sequence[torch.optim.Optimizer],
+    progress: Progress,
+    checkpoints: Checkpoints,
+) -> None:
+    """Take steps until the budget is spent; what a step sees follows from the seed and its number."""
+    plan = recipe.pretrain
+    encode = torch.compile(model.bert) if device().type == "cuda" else model.bert
+    model.train()
+    started = time.perf_counter() - progress.seconds
+    bar = tqdm(initial=progress.step, total=plan.steps, desc="pretrain", unit="step")
+    while (spent := progress.spent(plan)) < 1:
+        step = progress.step
+        masker = WholeWordMasker(tokenizer, plan.mask_rate, (recipe.seed, step))
+        inputs, targets = masker(mixture.batch(step, plan.batch))
+        positions = block_positions(inputs, recipe.shape.positions, (recipe.seed, step))
+        loss, _ = masked_loss(model, inputs, targets, positions, encode)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rate = plan.learning_rate * plateau(step, spent, plan.warmup, plan.decay)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if step % _REPORT_EVERY == 0:
+            progress.losses.append((step, round(loss.item(), 4)))
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+        bar.update()
+        progress.step += 1
+        progress.seconds = time.perf_counter() - started
+        if progress.step % _CHECKPOINT_EVERY == 0:
+            checkpoints.save(model, optimizers, progress)
+    bar.close()
+    model.train(False)
+    with torch.no_grad():  # a second segment never came up; it begins as what the layers are used to
+        segments = model.bert.embeddings.token_type_embeddings.weight
+        segments[1] = segments[0]
+
+
+def _spent(recipe: EncoderRecipe, model: BertForMaskedLM, progress: Progress, peak: float) -> dict[str, Any]:
+    plan = recipe.pretrain
+    tokens = progress.step * plan.batch * plan.length
+    pace = tokens / progress.seconds
+    return {
+        "parameters": sum(weight.numel() for weight in model.bert.parameters()),
+        "steps": progress.step,
+        "tokens_seen": tokens,
+        "seconds": round(progress.seconds),
+        "tokens_per_second": round(pace),
+        "peak_gflops": round(peak / 1e9),
+        "share_of_peak": round(pace * flops_per_token(model.config, plan.length, plan.mask_rate) / peak, 3),
+    }
 
 
 def _held_out(

@@ -62,12 +62,14 @@ class SourcePlan:
 class PretrainPlan:
     """Masked language modelling: `steps` batches of `batch` blocks of `length` tokens.
 
-    The rate rises over `warmup` steps, stays, and falls to zero over the last share `decay` of them, so
-    that a run can be made longer as long as it has not begun to fall. `start`, when not empty, is the folder
+    With `minutes` above zero the run ends after that long at the latest. The rate rises over `warmup`
+    steps, stays, and falls to zero over the last share `decay` of the budget, so that a run can be made
+    longer as long as it has not begun to fall. `start`, when not empty, is the folder
     of an encoder whose weights it begins with, relative to the project's root.
     """
 
     steps: Count
+    minutes: Weight
     batch: Count
     length: Count
     mask_rate: Share

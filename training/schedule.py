@@ -18,12 +18,13 @@ def one_cycle(optimizer: Optimizer, steps: int, warmup: float) -> LambdaLR:
     return LambdaLR(optimizer, factor)
 
 
-def plateau(step: int, steps: int, warmup: int, decay: float) -> float:
+def plateau(step: int, spent: float, warmup: int, decay: float) -> float:
     """The factor at `step` (from 0): linear up over `warmup` steps, then one, then linear down to zero.
 
-    The fall takes the last share `decay` of `steps`. Before it a run does not depend on how long it is
-    meant to be, so it can be made longer (Hu et al. 2024, arXiv 2404.06395, 4).
+    The fall takes the last share `decay` of the budget, of which the share `spent` is spent. Before it a
+    run does not depend on how long it is meant to be, so it can be made longer (Hu et al. 2024, arXiv
+    2404.06395, 4).
     """
     rising = min(1.0, (step + 1) / warmup)
-    falling = min(1.0, (steps - step) / (steps * decay))
+    falling = min(1.0, max(0.0, 1.0 - spent) / decay)
     return min(rising, falling)

@@ -7,6 +7,8 @@ import time
 import torch
 from transformers import BertConfig
 
+from training.device import device
+
 _SIDE = 2048
 _ROUNDS = 12
 
@@ -25,11 +27,14 @@ def flops_per_token(config: BertConfig, length: int, masked: float) -> float:
 
 def matmul_peak() -> float:
     """The bf16 operations a second that this machine reaches on a large matrix product: the best of a few."""
-    left = torch.randn(_SIDE, _SIDE).bfloat16()
-    right = torch.randn(_SIDE, _SIDE).bfloat16()
+    gpu = device().type == "cuda"
+    side = 4 * _SIDE if gpu else _SIDE
+    left, right = (torch.randn(side, side, device=device()).bfloat16() for _ in range(2))
     best = 0.0
     for _ in range(_ROUNDS):
         started = time.perf_counter()
         torch.mm(left, right)
-        best = max(best, 2.0 * _SIDE**3 / (time.perf_counter() - started))
+        if gpu:
+            torch.cuda.synchronize()
+        best = max(best, 2.0 * side**3 / (time.perf_counter() - started))
     return best

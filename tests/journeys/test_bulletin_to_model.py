@@ -47,6 +47,7 @@ positions = 128
 
 [pretrain]
 steps = 6
+minutes = 0
 batch = 8
 length = 64
 mask_rate = 0.15

@@ -14,6 +14,7 @@ SHAPE = ShapePlan(layers=1, width=64, heads=2, positions=64)
 SOURCE = SourcePlan(tier="public domain", share=1.0, million_characters=1.0)
 PLAN = PretrainPlan(
     steps=12,
+    minutes=0,
     batch=4,
     length=32,
     mask_rate=0.2,

@@ -43,3 +43,16 @@ def test_a_longer_run_goes_on_before_the_fall_and_the_same_run_after_it(tmp_path
 
     # At 75 a run of 90 would have been falling already: it has to begin anew.
     assert Checkpoints(tmp_path, replace(plan, steps=90)).restore(*trained(0.0)) is None
+
+
+def test_a_budget_in_minutes_falls_by_the_clock(tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=1000, minutes=10, decay=0.25)
+    assert Progress(10, 300.0).spent(plan) == 0.5
+    assert Progress(900, 300.0).spent(plan) == 0.9
+    checkpoints = Checkpoints(tmp_path, plan)
+    checkpoints.save(*trained(1.0), Progress(10, 300.0))
+    checkpoints.save(*trained(2.0), Progress(20, 500.0))
+    model, optimizers = trained(0.0)
+    assert checkpoints.restore(model, optimizers) == Progress(20, 500.0)
+    Checkpoints(tmp_path, replace(plan, minutes=20)).restore(model, optimizers)
+    assert weight_of(model) == 1.0

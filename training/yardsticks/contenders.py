@@ -11,11 +11,13 @@ import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from tokenizers import Tokenizer
 from transformers import AutoConfig, BertModel
 
 from data.records import Reading
 from training.baseline import INVERSE_REGULARISATION
 from training.classifier import PooledClassifier
+from training.device import device
 from training.encoder import load_tokenizer
 from training.examples import LabelSlices
 from training.export import load_classifier
@@ -43,7 +45,7 @@ def _tuned(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
         finetune(task.plan, encoder, tokenizer, task.train, LabelSlices({GROUP: task.labels}), at, seed)
-        model = load_classifier(at)
+        model = load_classifier(at).to(device())  # type: ignore[arg-type]
     readings = [example.reading for example in task.test]
     scores = np.empty((len(readings), len(task.labels)))
     by_length = np.argsort([len(reading.title) + len(reading.content) for reading in readings])
@@ -54,11 +56,12 @@ def _tuned(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
 
 
 def _scores(
-    model: PooledClassifier, tokenizer: object, readings: Sequence[Reading], length: int
+    model: PooledClassifier, tokenizer: Tokenizer, readings: Sequence[Reading], length: int
 ) -> NDArray[np.float64]:
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        logits = model(**encode(tokenizer, readings, length)).logits  # type: ignore[arg-type]
-    found: NDArray[np.float64] = logits.double().softmax(-1).numpy()
+    inputs = {name: tensor.to(device()) for name, tensor in encode(tokenizer, readings, length).items()}
+    with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
+        logits = model(**inputs).logits
+    found: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return found
 
 
