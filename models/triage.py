@@ -8,6 +8,7 @@ from concurrent.futures import TimeoutError as DeadlineExceeded
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from data.canonical import CANONICAL_VERSION, is_traditional
 from data.errors import BadInput, NotFound
@@ -16,6 +17,7 @@ from data.records import Decision, FallbackReason, Prediction, Reading, Threshol
 from data.taxonomy import Taxonomy, load_taxonomy
 from models.bundle import Bundle, read_bundle
 from models.classifier import Classifier, NonFinite
+from models.explain import Explanation, explain
 from models.onnx_classifier import OnnxClassifier
 from models.policy import Evidence, decide
 from models.rules import Rules
@@ -23,6 +25,7 @@ from models.rules import Rules
 log = getLogger(__name__)
 
 _WORKERS = 2
+_PATIENCE = 4  # deadlines that an explanation may take: it classifies many readings
 _NO_THRESHOLDS = Thresholds(decline=None, dispatch=None)
 
 
@@ -82,6 +85,25 @@ class Triage:
         )
         return decide(evidence, self.taxonomy, auto_decline=self._auto_decline, decided_at=decided_at)
 
+    def explain(self, title: str, content: str, decision: Decision) -> Explanation | None:
+        """The clauses that a model's decision rests on, in the order as sent.
+
+        None where none can be shown, where another model decided than the one that is loaded, and
+        where this one cannot answer now: an explanation is a hint that nobody waits for.
+        """
+        current = decision.versions.bundle == self.versions.bundle
+        if self._classifier is None or decision.source != "model" or not current:
+            return None
+        try:
+            job = self._workers.submit(explain, read_text(title, content), self._classifier)
+            return job.result(None if self._deadline_s is None else _PATIENCE * self._deadline_s)
+        except DeadlineExceeded:
+            self._abandon(job)
+            log.warning("an explanation exceeded its deadline and is left out")
+        except Exception:
+            log.exception("an explanation failed and is left out")
+        return None
+
     def close(self) -> None:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
@@ -106,7 +128,7 @@ class Triage:
             return None, "model_error"
         return prediction, None
 
-    def _abandon(self, job: Future[list[Prediction]]) -> None:
+    def _abandon(self, job: Future[Any]) -> None:
         """A job not yet begun is dropped; one under way holds its worker until it ends."""
         if job.cancel():
             return
@@ -114,7 +136,7 @@ class Triage:
             self._stuck += 1
         job.add_done_callback(self._recovered)
 
-    def _recovered(self, _: Future[list[Prediction]]) -> None:
+    def _recovered(self, _: Future[Any]) -> None:
         with self._lock:
             self._stuck -= 1
 

@@ -107,8 +107,20 @@ class ReviewOutcome(ReviewSummary):
     resolved_at: str | None
 
 
+class CarryingClause(BaseModel):
+    """结论所依据的一处语句。One clause that the model's verdict rests on; offsets in code points."""
+
+    field: Literal["title", "content"]
+    start: int
+    end: int
+
+
 class ReviewMessage(ReviewOutcome):
     """一件复核任务。`order` 在本人领取后可见；`decision`（系统意见）在本人初判后可见。"""
+
+    carrying: list[CarryingClause] = Field(
+        description="系统结论所依据的语句，仅供参考：删去后结论明显动摇才列出，通不过检验时为空。初判前不显示。"
+    )
 
     order: OrderText | None = Field(description="原文：领取后可见；内容已清除时为空。")
     first_judgement: GivenJudgement | None = Field(description="本人的初判。")

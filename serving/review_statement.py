@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from data.records import Judgement
+from data.records import Judgement, Span
 from data.taxonomy import Taxonomy
 from serving import wording
 from serving.review_messages import (
+    CarryingClause,
     GivenCodes,
     GivenJudgement,
     OrderText,
@@ -33,7 +35,7 @@ def outcome_message(seen: Seen, taxonomy: Taxonomy) -> ReviewOutcome:
     )
 
 
-def review_message(seen: Seen, taxonomy: Taxonomy) -> ReviewMessage:
+def review_message(seen: Seen, carrying: Iterable[Span], taxonomy: Taxonomy) -> ReviewMessage:
     """The same, with the words: the order's and the reasons'."""
     final = seen.review.final_judgement if seen.first is not None else None
     text = None
@@ -48,6 +50,7 @@ def review_message(seen: Seen, taxonomy: Taxonomy) -> ReviewMessage:
     return ReviewMessage(
         **_state(seen, taxonomy),
         order=text,
+        carrying=[CarryingClause(field=span.field, start=span.start, end=span.end) for span in carrying],
         first_judgement=None if seen.first is None else given(seen.first, taxonomy),
         final_judgement=None if final is None else given(final, taxonomy),
         change_reason=seen.review.change_reason if seen.first is not None else None,

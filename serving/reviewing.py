@@ -14,6 +14,7 @@ from data.records import (
     OrderHeader,
     Review,
     ReviewStatus,
+    Span,
     StoredDecision,
     WorkOrder,
 )
@@ -66,6 +67,17 @@ def look(conn: Connection, desk: Desk, review_id: str, caller: Caller) -> Seen:
     NotFound: `review_not_found`.
     """
     return _seen(conn, desk, reviews.get(conn, review_id, desk.now()), caller)
+
+
+def carrying(desk: Desk, seen: Seen) -> tuple[Span, ...]:
+    """The clauses that the model's decision rests on, for whoever may see both it and the text.
+
+    It runs the model, so it is called after the transaction has closed.
+    """
+    if seen.text is None or seen.decision is None:
+        return ()
+    found = desk.triage.explain(seen.text.title, seen.text.content, seen.decision.decision)
+    return () if found is None else found.spans
 
 
 def claim(conn: Connection, desk: Desk, review_id: str, caller: Caller, version: int | None) -> Seen:

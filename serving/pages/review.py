@@ -146,6 +146,7 @@ def _show(
         seen = reviewing.look(conn, desk, review_id, visitor.caller)
     decision = None if seen.decision is None else seen.decision.decision
     hits = () if decision is None else decision.rule_hits
+    carrying, text = reviewing.carrying(desk, seen), seen.text
     page = render(
         "review.html",
         visitor,
@@ -153,8 +154,9 @@ def _show(
         review=seen.review,
         order=seen.item.order,
         decision=decision,
-        title_segments=None if seen.text is None else segments(seen.text.title, "title", hits),
-        content_segments=None if seen.text is None else segments(seen.text.content, "content", hits),
+        carrying=carrying,
+        title_segments=None if text is None else segments(text.title, "title", hits, carrying),
+        content_segments=None if text is None else segments(text.content, "content", hits, carrying),
         grounds=likeliest(decision),
         draft=draft or Draft.of(seen.first),
         error=error,

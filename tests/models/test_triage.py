@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -102,6 +103,42 @@ def test_whatever_the_model_raises_the_rules_answer(opened: Opened, error: Excep
     decision = opened(Broken()).decide("", "路灯坏了", NOW)
     assert (decision.source, decision.fallback, decision.degraded) == ("rules", reason, True)
     assert (decision.disposition, decision.review_reasons) == ("review", ("degraded",))
+
+
+def test_a_decision_is_explained_by_the_model_that_made_it(opened: Opened) -> None:
+    content = "路灯坏了，法院裁定不算数，请派人来修。"
+    triage = opened()
+    decision = triage.decide("", content, NOW)
+    found = triage.explain("", content, decision)
+    assert found is not None
+    assert [content[span.start : span.end] for span in found.spans] == ["法院裁定不算数，"]
+    newer = replace(decision, versions=replace(decision.versions, bundle="sha256:another"))
+    assert triage.explain("", content, newer) is None
+    by_rules = replace(decision, source="rules")
+    assert triage.explain("", content, by_rules) is None
+
+
+def test_an_explanation_that_fails_or_lasts_is_left_out(opened: Opened, tiny: Bundle) -> None:
+    content = "路灯坏了，法院裁定不算数，请派人来修。"
+    decision = opened().decide("", content, NOW)
+
+    class Broken:
+        def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+            raise NonFinite
+
+    assert opened(Broken()).explain("", content, decision) is None
+
+    release = threading.Event()
+
+    class Slow:
+        def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+            release.wait(10)
+            return OnnxClassifier(tiny).classify(readings)
+
+    try:
+        assert opened(Slow(), 0.01).explain("", content, decision) is None
+    finally:
+        release.set()
 
 
 def test_a_graph_that_computes_nan_is_caught(tmp_path: Path, opened: Opened, taxonomy: Taxonomy) -> None:

@@ -276,6 +276,22 @@ def test_after_judging_both_answers_stand_side_by_side(service: Service) -> None
     assert reviewer.get(place).json()["decision"] == decision
 
 
+def test_what_carries_the_verdict_is_shown_after_judging_only(
+    database: Database, tiny_triage: Triage, opened: Opened
+) -> None:
+    service = opened(database, tiny_triage)
+    content = "路灯坏了，法院裁定不算数，请派人来修。"
+    decision = service.caller("intake").post("/v1/orders", json=an_order(title="", content=content)).json()
+    place = f"/v1/reviews/{decision['review_id']}"
+    reviewer = service.caller("reviewer")
+    fence = claimed(service, decision["review_id"], reviewer)
+    assert reviewer.get(place).json()["carrying"] == []
+    reviewer.post(f"{place}/judgement", json=adverse(fence))
+    (clause,) = reviewer.get(place).json()["carrying"]
+    assert clause["field"] == "content"
+    assert content[clause["start"] : clause["end"]] == "法院裁定不算数，"
+
+
 def test_a_change_of_mind_needs_its_reason(service: Service) -> None:
     decision = post_urgent(service)
     reviewer = service.caller("reviewer")

@@ -15,11 +15,11 @@ spans = st.builds(
 hits = spans.map(lambda span: RuleHit("r", "protect", span, "说明"))
 
 
-@given(text=st.text(max_size=30), found=st.lists(hits, max_size=6))
-def test_nothing_is_lost_and_each_character_is_marked_exactly_where_a_rule_fired(
-    text: str, found: list[RuleHit]
+@given(text=st.text(max_size=30), found=st.lists(hits, max_size=6), clauses=st.lists(spans, max_size=3))
+def test_nothing_is_lost_and_each_character_is_marked_exactly_where_something_is_said_of_it(
+    text: str, found: list[RuleHit], clauses: list[Span]
 ) -> None:
-    pieces = segments(text, "content", found)
+    pieces = segments(text, "content", found, clauses)
     assert "".join(piece.text for piece in pieces) == text
     at = 0
     for piece in pieces:
@@ -30,4 +30,7 @@ def test_nothing_is_lost_and_each_character_is_marked_exactly_where_a_rule_fired
                 if h.span.field == "content" and h.span.start <= at < h.span.end
             }
             assert len(piece.hits) == len(over)
+            assert piece.carries == any(
+                span.field == "content" and span.start <= at < span.end for span in clauses
+            )
             at += 1
