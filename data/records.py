@@ -98,12 +98,14 @@ class Thresholds:
 
     At or above `decline` the order is recommended for declining, at or below `dispatch` it is
     dispatched; None where no bound could be certified. `flags` holds the probability from which on
-    the model raises a flag.
+    the model raises a flag. `base_rate` is the city's share of unreasonable orders that probabilities
+    and bounds are stated at; None where they are stated as calibrated.
     """
 
     decline: float | None
     dispatch: float | None
     flags: Mapping[str, float] = field(default_factory=dict)
+    base_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     auto_decline: bool = Field(
         default=False, description="Whether a certified bundle may decline an order without a person."
     )
+    base_rate: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="The city's share of unreasonable orders, if known: probabilities are stated at it.",
+    )
     deadline_ms: int = Field(default=800, gt=0, description="Longer than this, and the rules answer.")
     body_limit: int = Field(default=262_144, gt=0, description="Largest request body in bytes.")
     text_limit: int = Field(default=20_000, gt=0, description="Most code points of one order's content.")

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if chosen.command == "check":
             return _check(folder)
-        return _classify(folder, settings.auto_decline, chosen.input, chosen.output)
+        return _classify(folder, settings, chosen.input, chosen.output)
     except MingbianError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return 1
@@ -49,9 +49,9 @@ def _check(folder: Path) -> int:
     return 0
 
 
-def _classify(folder: Path, auto_decline: bool, source: Path, target: Path) -> int:
+def _classify(folder: Path, settings: Settings, source: Path, target: Path) -> int:
     """No deadline here: a file waits for nobody, and its answers must not depend on the machine's load."""
-    triage = open_triage(folder, auto_decline=auto_decline)
+    triage = open_triage(folder, auto_decline=settings.auto_decline, base_rate=settings.base_rate)
     if triage.missing is not None:
         print(f"warning: {triage.missing}: the rules answer", file=sys.stderr)
     count = 0

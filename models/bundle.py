@@ -40,6 +40,7 @@ class Bundle:
     `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every file and the versions of
     taxonomy, rules, canonicaliser and masking that the model was made with. `label_groups` name the
     slices of the model's logits in order, before those of the flags; `temperatures` divide them.
+    `base_rate` is the share of unreasonable orders that its probabilities were calibrated at.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Bundle:
     graph: bytes
     tokenizer: str
     label_groups: Mapping[str, tuple[str, ...]]
+    base_rate: float
     temperatures: Mapping[str, float]
     max_tokens: int
     thresholds: Thresholds
@@ -131,6 +133,7 @@ def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS)
             graph=files[GRAPH],
             tokenizer=files[TOKENIZER].decode(),
             label_groups={group: tuple(codes) for group, codes in settings["label_groups"].items()},
+            base_rate=settings["base_rate"],
             temperatures=settings["temperatures"],
             max_tokens=settings["max_tokens"],
             thresholds=Thresholds(

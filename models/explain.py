@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from data.masking import MaskedText
-from data.records import Field, Prediction, Reading, Span
+from data.records import Field, Prediction, Reading, Span, Verdict
 from models.classifier import Classifier
 
 _CLAUSE = re.compile(r"[^，,。.！!？?；;\n]+[，,。.！!？?；;\n]*")
@@ -46,7 +46,7 @@ class _Clause:
     end: int
 
 
-def explain(text: MaskedText, classifier: Classifier) -> Explanation | None:
+def explain(text: MaskedText, classifier: Classifier, verdict: Verdict) -> Explanation | None:
     """The clauses that carry the verdict, or None where no few clauses demonstrably do.
 
     Each clause is left out in turn (occlusion, Zeiler & Fergus 2014); the strongest are then left out
@@ -62,7 +62,6 @@ def explain(text: MaskedText, classifier: Classifier) -> Explanation | None:
     whole, *without = classifier.classify(
         [text.reading, *(_left_out(text.reading, [clause]) for clause in clauses)]
     )
-    verdict = whole.p_unreasonable >= 0.5
     drops = [_towards(whole, verdict) - _towards(each, verdict) for each in without]
     ranked = sorted(range(len(clauses)), key=lambda place: -drops[place])
     chosen = [place for place in ranked[:_MOST_SHOWN] if drops[place] >= _WORTH_SHOWING]
@@ -109,11 +108,11 @@ def _other_groups(rest: Sequence[int], size: int) -> list[list[int]]:
     return [random.sample(rest, size) for _ in range(_OTHERS_TRIED)]
 
 
-def _towards(prediction: Prediction, verdict: bool) -> float:
+def _towards(prediction: Prediction, verdict: Verdict) -> float:
     """The log-odds of the verdict, bounded so that certainty stays finite."""
     p = min(max(prediction.p_unreasonable, 1e-7), 1 - 1e-7)
     odds = math.log(p / (1 - p))
-    return odds if verdict else -odds
+    return odds if verdict == "unreasonable" else -odds
 
 
 def _as_sent(text: MaskedText, clause: _Clause) -> Span:

@@ -20,6 +20,7 @@ from models.classifier import Classifier, NonFinite
 from models.explain import Explanation, explain
 from models.onnx_classifier import OnnxClassifier
 from models.policy import Evidence, decide
+from models.prior import PriorShift
 from models.rules import Rules
 
 log = getLogger(__name__)
@@ -45,6 +46,7 @@ class Triage:
         rules: Rules,
         *,
         auto_decline: bool = False,
+        base_rate: float | None = None,
         deadline_s: float | None = None,
     ) -> None:
         self.bundle = bundle
@@ -53,6 +55,11 @@ class Triage:
         self.rules = rules
         self._classifier = classifier
         self._auto_decline = auto_decline
+        self._shift = None if bundle is None or base_rate is None else PriorShift(bundle.base_rate, base_rate)
+        # What bounds a decision, at the city's base rate where it has stated one.
+        self.thresholds = _NO_THRESHOLDS if bundle is None else bundle.thresholds
+        if self._shift is not None:
+            self.thresholds = self._shift.thresholds(self.thresholds)
         self._deadline_s = deadline_s
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="classify")
         self._stuck = 0
@@ -75,12 +82,14 @@ class Triage:
         """The decision on one order; total over all strings."""
         text = read_text(title, content)
         prediction, fallback = self._classified(text.reading)
+        if prediction is not None and self._shift is not None:
+            prediction = self._shift.prediction(prediction)
         evidence = Evidence(
             prediction=prediction,
             rule_hits=self.rules.hits(text),
             traditional=is_traditional(title) or is_traditional(content),
             fallback=fallback,
-            thresholds=_NO_THRESHOLDS if self.bundle is None else self.bundle.thresholds,
+            thresholds=self.thresholds,
             versions=self.versions,
         )
         return decide(evidence, self.taxonomy, auto_decline=self._auto_decline, decided_at=decided_at)
@@ -95,7 +104,7 @@ class Triage:
         if self._classifier is None or decision.source != "model" or not current:
             return None
         try:
-            job = self._workers.submit(explain, read_text(title, content), self._classifier)
+            job = self._workers.submit(explain, read_text(title, content), self._classifier, decision.verdict)
             return job.result(None if self._deadline_s is None else _PATIENCE * self._deadline_s)
         except DeadlineExceeded:
             self._abandon(job)
@@ -141,7 +150,13 @@ class Triage:
             self._stuck -= 1
 
 
-def open_triage(folder: Path, *, auto_decline: bool = False, deadline_s: float | None = None) -> Triage:
+def open_triage(
+    folder: Path,
+    *,
+    auto_decline: bool = False,
+    base_rate: float | None = None,
+    deadline_s: float | None = None,
+) -> Triage:
     """Load taxonomy, rules and the bundle in `folder`; without a usable bundle the rules answer.
 
     Raises:
@@ -166,5 +181,12 @@ def open_triage(folder: Path, *, auto_decline: bool = False, deadline_s: float |
         bundle, classifier, missing = None, None, "model_corrupt"
         log.exception("the model cannot run, the rules answer")
     return Triage(
-        classifier, bundle, missing, taxonomy, rules, auto_decline=auto_decline, deadline_s=deadline_s
+        classifier,
+        bundle,
+        missing,
+        taxonomy,
+        rules,
+        auto_decline=auto_decline,
+        base_rate=base_rate,
+        deadline_s=deadline_s,
     )

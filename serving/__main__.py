@@ -47,7 +47,10 @@ def _run() -> int:
     try:
         database.check()
         triage = open_triage(
-            settings.bundle, auto_decline=settings.auto_decline, deadline_s=settings.deadline_ms / 1000
+            settings.bundle,
+            auto_decline=settings.auto_decline,
+            base_rate=settings.base_rate,
+            deadline_s=settings.deadline_ms / 1000,
         )
         try:
             # Tables of characters and patterns are made on first use: not at the first caller's expense.

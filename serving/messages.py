@@ -136,6 +136,9 @@ class VersionsMessage(BaseModel):
 class ThresholdsMessage(BaseModel):
     decline: float | None = Field(description="不合理概率不低于它，才会建议不予受理；空：无法保证。")
     dispatch: float | None = Field(description="不合理概率不高于它，才会直接派单；空：无法保证。")
+    base_rate: float | None = Field(
+        description="概率和阈值按本市不合理诉求的这一占比表述；空：按校准时的占比。", default=None
+    )
 
 
 class DecisionMessage(BaseModel):

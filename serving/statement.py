@@ -59,7 +59,9 @@ def decision_message(
         traditional=decision.traditional,
         evidence=[_evidence(hit, taxonomy) for hit in decision.rule_hits],
         thresholds=ThresholdsMessage(
-            decline=decision.thresholds.decline, dispatch=decision.thresholds.dispatch
+            decline=decision.thresholds.decline,
+            dispatch=decision.thresholds.dispatch,
+            base_rate=decision.thresholds.base_rate,
         ),
         notice=decision.notice,
         versions=VersionsMessage(

@@ -151,6 +151,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
                     "label_groups": taxonomy.groups,
                     "temperatures": temperatures,
                     "flag_thresholds": flags,
+                    "base_rate": float(calibration.unreasonable.mean()),
                     "max_tokens": recipe.finetune.length,
                 }
             ),
@@ -209,6 +210,7 @@ def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundl
         graph=b"",
         tokenizer=tokenizer.to_str(),
         label_groups=taxonomy.groups,
+        base_rate=0.5,
         temperatures=dict.fromkeys((*taxonomy.groups, "flags"), 1.0),
         max_tokens=recipe.finetune.length,
         thresholds=Thresholds(None, None, dict.fromkeys(taxonomy.flag_codes, 1.0)),

@@ -123,6 +123,7 @@ def _facts(decision: Decision) -> dict[str, audit_log.Fact]:
                 "confidence": _ppm(decision.confidence),
                 "decline": _ppm(decision.thresholds.decline),
                 "dispatch": _ppm(decision.thresholds.dispatch),
+                "base_rate": _ppm(decision.thresholds.base_rate),
             }
         ),
     }

@@ -35,15 +35,14 @@ class ModelMessage(BaseModel):
 def get_model(desk: DeskDep, _: Annotated[Caller, Depends(Allow(*ROLES))]) -> ModelMessage:
     triage, bundle = desk.triage, desk.triage.bundle
     versions = triage.versions
-    thresholds = None if bundle is None else bundle.thresholds
+    thresholds = triage.thresholds
     return ModelMessage(
         ready=triage.ready,
         missing=triage.missing,
         name=None if bundle is None else bundle.name,
         card=None if bundle is None else "\n".join(bundle.card.splitlines()[:_CARD_LINES]),
         thresholds=ThresholdsMessage(
-            decline=None if thresholds is None else thresholds.decline,
-            dispatch=None if thresholds is None else thresholds.dispatch,
+            decline=thresholds.decline, dispatch=thresholds.dispatch, base_rate=thresholds.base_rate
         ),
         certificate=None if bundle is None else dict(bundle.certificate),
         auto_decline=desk.settings.auto_decline,

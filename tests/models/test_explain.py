@@ -33,7 +33,9 @@ ORDER = "张三的官司判了，他不服。路灯也坏了，请你们改判�
 
 def test_the_clauses_that_carry_the_verdict_are_shown_as_sent() -> None:
     sent = ORDER.replace("请你们", "请　你们")  # canonical text drops what was sent here
-    found = explain(read_text("反映问题", sent), Weighing({"改判": 4.0, "官司": 2.0}, bias=-1.0))
+    found = explain(
+        read_text("反映问题", sent), Weighing({"改判": 4.0, "官司": 2.0}, bias=-1.0), "unreasonable"
+    )
     assert found is not None
     assert [sent[span.start : span.end] for span in found.spans] == ["张三的官司判了，", "请　你们改判，"]
     assert found.carried == pytest.approx(6.0)
@@ -41,7 +43,7 @@ def test_the_clauses_that_carry_the_verdict_are_shown_as_sent() -> None:
 
 
 def test_a_reasonable_verdict_is_explained_by_what_speaks_for_it() -> None:
-    found = explain(read_text("", ORDER), Weighing({"路灯": -5.0}, bias=1.0))
+    found = explain(read_text("", ORDER), Weighing({"路灯": -5.0}, bias=1.0), "reasonable")
     assert found is not None
     (span,) = found.spans
     assert ORDER[span.start : span.end] == "路灯也坏了，"
@@ -59,17 +61,19 @@ def test_a_reasonable_verdict_is_explained_by_what_speaks_for_it() -> None:
 def test_nothing_is_shown_that_leaving_out_does_not_prove(
     text: str, weights: dict[str, float], bias: float
 ) -> None:
-    assert explain(read_text("", text), Weighing(weights, bias)) is None
+    assert explain(read_text("", text), Weighing(weights, bias), "unreasonable") is None
 
 
 def test_the_same_order_is_explained_the_same_way() -> None:
     model = Weighing({"改判": 4.0, "官司": 2.0, "谢": 0.3}, bias=-1.0)
-    assert explain(read_text("", ORDER), model) == explain(read_text("", ORDER), model)
+    once, again = (explain(read_text("", ORDER), model, "unreasonable") for _ in range(2))
+    assert once is not None
+    assert once == again
 
 
 @given(st.text("路灯改判，。！ \n\u200b①", max_size=60), st.text("路灯，。", max_size=10))
 def test_any_text_is_explained_or_not_without_failing(content: str, title: str) -> None:
-    found = explain(read_text(title, content), Weighing({"改": 3.0}))
+    found = explain(read_text(title, content), Weighing({"改": 3.0}), "unreasonable")
     for span in found.spans if found else ():
         sent = title if span.field == "title" else content
         assert 0 <= span.start < span.end <= len(sent)

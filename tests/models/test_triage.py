@@ -141,6 +141,24 @@ def test_an_explanation_that_fails_or_lasts_is_left_out(opened: Opened, tiny: Bu
         release.set()
 
 
+def test_a_city_s_base_rate_moves_probabilities_and_thresholds_together(
+    tiny: Bundle, taxonomy: Taxonomy, rules: Rules
+) -> None:
+    plain, rare = (
+        Triage(OnnxClassifier(tiny), tiny, None, taxonomy, rules, base_rate=rate) for rate in (None, 0.003)
+    )
+    before, after = (triage.decide("法院", "法院裁定不算数", NOW) for triage in (plain, rare))
+    plain.close()
+    rare.close()
+    assert before.p_unreasonable is not None
+    assert after.p_unreasonable is not None
+    assert after.p_unreasonable < before.p_unreasonable
+    assert (before.recommended, after.recommended) == ("explain", "explain")
+    assert before.thresholds.base_rate is None
+    assert after.thresholds.base_rate == 0.003
+    assert rare.thresholds == after.thresholds
+
+
 def test_a_graph_that_computes_nan_is_caught(tmp_path: Path, opened: Opened, taxonomy: Taxonomy) -> None:
     publishers = tiny_bundle.publish(tmp_path / "nan", tiny_bundle.files(taxonomy, poison=math.nan))
     poisoned = OnnxClassifier(read_bundle(tmp_path / "nan" / "bundle", taxonomy, publishers))

@@ -75,6 +75,7 @@ def files(taxonomy: Taxonomy, *, poison: float = 0.0) -> dict[str, bytes]:
         "label_groups": taxonomy.groups,
         "temperatures": dict.fromkeys((*taxonomy.groups, "flags"), 1.0),
         "flag_thresholds": dict.fromkeys(taxonomy.flag_codes, 0.5),
+        "base_rate": 0.4,
         "max_tokens": MAX_TOKENS,
     }
     certificate = {"decline": {"threshold": 0.9}, "dispatch": {"threshold": 0.3}}
