@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     bundle: Path = Field(
         default=ROOT / "models" / "bundles" / "default", description="Folder of the model that answers."
     )
+    promoted: Path = Field(
+        default=ROOT / "var" / "bundles", description="Folder of the bundles that were promoted, by digest."
+    )
     keys: Path = Field(
         default=ROOT / "var" / "keys",
         description="Folder of secret keys (vault, audit signer, bundle signer, cookies), mode 0700.",

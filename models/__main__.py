@@ -1,4 +1,4 @@
-"""`python -m models`: triage a file of orders, or check a bundle, from the command line."""
+"""`python -m models`: triage a file of orders; check, promote and take back bundles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from typing import Any
 from data.errors import BadInput, MingbianError
 from data.records import Decision
 from data.settings import Settings
+from data.store import promotions
+from data.store.database import Database
+from data.store.promotions import Instruction
 from data.taxonomy import load_taxonomy
 from models.bundle import read_bundle
 from models.onnx_classifier import OnnxClassifier
+from models.registry import Registry
 from models.triage import open_triage
 
 
@@ -30,16 +34,53 @@ def main(arguments: list[str] | None = None) -> int:
     classify.add_argument("--bundle", type=Path, help="default: the configured bundle")
     check = commands.add_parser("check", help="verify a bundle and run it once (校验模型包)")
     check.add_argument("--bundle", type=Path, help="default: the configured bundle")
+    promote = commands.add_parser("promote", help="put a bundle in force (启用模型)")
+    promote.add_argument("bundle", type=Path, help="folder of the bundle")
+    back = commands.add_parser("rollback", help="put an earlier bundle back in force (退回模型)")
+    back.add_argument("--to", metavar="DIGEST", help="default: the one before")
+    for command in (promote, back):
+        command.add_argument("--who", required=True, help="by whose word")
+        command.add_argument("--why", required=True)
+    commands.add_parser("list", help="which bundles were in force, and why (启用历史)")
     chosen = parser.parse_args(arguments)
     settings = Settings()
-    folder = chosen.bundle or settings.bundle
     try:
-        if chosen.command == "check":
-            return _check(folder)
-        return _classify(folder, settings, chosen.input, chosen.output)
+        match chosen.command:
+            case "check":
+                return _check(chosen.bundle or settings.bundle)
+            case "classify":
+                return _classify(chosen.bundle or settings.bundle, settings, chosen.input, chosen.output)
+            case _:
+                return _registry(chosen, settings)
     except MingbianError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         return 1
+
+
+def _registry(chosen: argparse.Namespace, settings: Settings) -> int:
+    """Servers on the same database follow within seconds, without dropping a request."""
+    taxonomy = load_taxonomy()
+    database = Database(settings.database_url)
+    try:
+        database.check()
+        if chosen.command == "list":
+            with database.reading() as conn:
+                for past in promotions.history(conn):
+                    print(
+                        f"{past.at.isoformat()} {past.action} {past.digest} {past.name} {past.who} {past.why}"
+                    )
+            return 0
+        registry = Registry(settings.promoted, settings.bundle)
+        instruction = Instruction(chosen.who, chosen.why, datetime.now(UTC))
+        with database.transaction() as conn:
+            if chosen.command == "promote":
+                made = registry.promote(conn, chosen.bundle, taxonomy, instruction)
+            else:
+                made = registry.roll_back(conn, taxonomy, instruction, chosen.to)
+    finally:
+        database.close()
+    print(made.digest)
+    return 0
 
 
 def _check(folder: Path) -> int:

@@ -36,9 +36,9 @@ def _run() -> int:
     from data.settings import Settings
     from data.store.database import Database
     from data.store.keyring import Keyring
-    from models.triage import open_triage
     from serving.app import create_app
     from serving.logs import configure
+    from serving.reloading import open_in_force
 
     settings = Settings()
     configure(settings.log_level)
@@ -46,16 +46,11 @@ def _run() -> int:
     database = Database(settings.database_url)
     try:
         database.check()
-        triage = open_triage(
-            settings.bundle,
-            auto_decline=settings.auto_decline,
-            base_rate=settings.base_rate,
-            deadline_s=settings.deadline_ms / 1000,
-        )
+        folder, triage = open_in_force(settings, database)
         try:
             # Tables of characters and patterns are made on first use: not at the first caller's expense.
             triage.decide("", "", datetime.now(UTC))
-            app = create_app(settings, database, keyring, triage, triage.taxonomy)
+            app = create_app(settings, database, keyring, triage, triage.taxonomy, folder)
             uvicorn.run(
                 app,
                 host=settings.host,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -30,6 +31,7 @@ from serving.ingress import Ingress
 from serving.messages import NewOrder, member_names
 from serving.metrics import Metrics
 from serving.pages import site
+from serving.reloading import follow
 from serving.review_messages import NewJudgement, Resolution
 from serving.routes import audit, health, model, orders, reviews
 from serving.sessions import Sessions
@@ -48,9 +50,19 @@ _log = logging.getLogger("mingbian.app")
 
 
 def create_app(
-    settings: Settings, database: Database, keyring: Keyring, triage: Triage, taxonomy: Taxonomy
+    settings: Settings,
+    database: Database,
+    keyring: Keyring,
+    triage: Triage,
+    taxonomy: Taxonomy,
+    loaded_from: Path | None = None,
 ) -> FastAPI:
-    """The whole service over opened parts, which stay the caller's to close."""
+    """The whole service over opened parts, which stay the caller's to close.
+
+    Args:
+        loaded_from: the folder that `triage` was opened from (default: the configured bundle); when
+            another bundle is put in force, the service goes over to it.
+    """
     app = routed()
     desk = Desk(
         settings=settings,
@@ -62,6 +74,7 @@ def create_app(
         metrics=Metrics(),
     )
     app.state.desk = desk
+    app.state.loaded_from = loaded_from or settings.bundle
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(
@@ -130,11 +143,18 @@ def _roles(dependant: Dependant) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    pruning = asyncio.create_task(_prune_hourly(app.state.desk))
+    desk: Desk = app.state.desk
+    stop = asyncio.Event()
+    following = asyncio.create_task(follow(app, app.state.loaded_from, stop))
+    pruning = asyncio.create_task(_prune_hourly(desk))
     yield
+    stop.set()
+    await following
     pruning.cancel()
     with suppress(asyncio.CancelledError):
         await pruning
+    if app.state.desk.triage is not desk.triage:  # what was opened here is closed here
+        app.state.desk.triage.close()
 
 
 async def _prune_hourly(desk: Desk) -> None:

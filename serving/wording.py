@@ -68,6 +68,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "record.read": "查阅记录",
     "key.issued": "签发密钥",
     "key.revoked": "吊销密钥",
+    "model.promoted": "启用模型",
+    "model.rolled_back": "退回模型",
 }
 ROLES: Final[Mapping[str, str]] = {
     "intake": "话务接入",

@@ -190,3 +190,17 @@ audit_checkpoints = Table(
     Column("note", Text, nullable=False),
     Column("signed_at", Instant, nullable=False),
 )
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    CheckConstraint("action IN ('promote', 'roll_back')", name="action"),
+)

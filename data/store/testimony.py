@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from data.store import decisions, judgements
+from data.store import decisions, judgements, promotions
 from data.store.audit_log import Entry
 from data.store.tables import api_keys, orders, reviews
 from data.store.tables import decisions as decision_rows
@@ -35,6 +35,7 @@ class Testimony:
     erased: set[str] = field(default_factory=set)
     keys: dict[str, str] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
+    promoted: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def hear(self, entry: Entry) -> None:
         """Raises KeyError when a leaf lacks a fact that its event always has."""
@@ -54,6 +55,8 @@ class Testimony:
                 self.keys[subject] = facts["role"]
             case "key.revoked":
                 self.revoked.add(subject)
+            case "model.promoted" | "model.rolled_back":
+                self.promoted[subject] = (facts["digest"], facts["told"])
 
     def contradictions(self, conn: Connection) -> Iterator[Finding]:
         yield from self._orders(conn)
@@ -61,6 +64,16 @@ class Testimony:
         yield from self._judgements(conn)
         yield from self._resolutions(conn)
         yield from self._keys(conn)
+        yield from self._promotions(conn)
+
+    def _promotions(self, conn: Connection) -> Iterator[Finding]:
+        missing = set(self.promoted)
+        for made in promotions.history(conn):
+            missing.discard(made.id)
+            if self.promoted.get(made.id) != (made.digest, promotions.told(made.who, made.why)):
+                yield Finding("promotion_changed", made.id, "模型启用记录与日志不符，或没有日志。")
+        for lost in sorted(missing):
+            yield Finding("promotion_missing", lost, "日志中的模型启用记录不在数据库里。")
 
     def _orders(self, conn: Connection) -> Iterator[Finding]:
         decided = {order_id for order_id, _, _ in self.decided.values()}

@@ -17,6 +17,7 @@ from data.store import (
     judgements,
     merkle,
     orders,
+    promotions,
     reviews,
     tables,
 )
@@ -407,3 +408,19 @@ def test_a_log_rewritten_and_signed_anew_is_found_with_a_checkpoint_held_outside
 def test_a_held_note_must_itself_be_good(told, verify):
     assert codes(verify("nothing")) == {"checkpoint_form"}
     assert codes(verify(told.replace(ORIGIN, "other.log"))) == {"checkpoint_origin"}
+
+
+def test_a_promotion_that_the_log_does_not_tell_of_is_found(database, verify):
+    with database.transaction() as conn:
+        word = promotions.Instruction("陈工", "首轮评测通过", NOW)
+        promotions.promote(conn, "sha256:" + "1" * 64, "default", word)
+    assert codes(verify()) == set()
+    with database.transaction() as conn:
+        if conn.dialect.name == "postgresql":
+            conn.execute(text("DROP TRIGGER promotions_append_only ON promotions"))
+        disarm(conn)
+        conn.execute(text("UPDATE promotions SET who = '别人'"))
+    assert codes(verify()) == {"promotion_changed"}
+    with database.transaction() as conn:
+        conn.execute(text("DELETE FROM promotions"))
+    assert codes(verify()) == {"promotion_missing"}
