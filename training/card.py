@@ -12,6 +12,7 @@ from training.behaviours import Capability, table
 from training.flags import FlagFigures
 from training.metrics import Metrics
 from training.recipe import Recipe
+from training.style_leak import StyleLeak
 
 _NAMES = {
     "verdict_auc": "verdict AUC",
@@ -45,6 +46,7 @@ class CardFacts:
     flags: Mapping[str, FlagFigures]
     real_orders: int
     recall_within: tuple[float | None, float | None]
+    leak: StyleLeak
     behaviours: Sequence[Capability]
 
 
@@ -83,6 +85,8 @@ def write_card(facts: CardFacts) -> str:
             f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
             f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
             "",
+            *_leak(facts.leak),
+            "",
             "Flags by the model alone, on the same orders; the rules raise them too, and either is enough:",
             "",
             "| flag | true ones | found | raised wrongly |",
@@ -119,6 +123,17 @@ def write_card(facts: CardFacts) -> str:
             "",
         ]
     )
+
+
+def _leak(leak: StyleLeak) -> list[str]:
+    lines = [
+        "Source told from the score of reasonable orders alone (AUC; 0.5: not at all, gate at 0.75): "
+        f"{'passes' if leak.passes else '**fails**'}.",
+        f"- authored from real orders: {_shown(leak.authored)}",
+    ]
+    if leak.regions is not None:
+        lines.append(f"- the region that stands out most, {leak.regions[0]}: {leak.regions[1]:.3f}")
+    return lines
 
 
 def _weak(facts: CardFacts) -> list[str]:

@@ -41,6 +41,7 @@ from training.flags import flag_figures, flag_threshold
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.recipe import Recipe
 from training.stages import Stages
+from training.style_leak import StyleLeak, style_leak
 
 _PARITY_ORDERS = 64
 _BEHAVIOUR_ORDERS = 150
@@ -114,6 +115,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
 
     linear = baseline.fit(snapshot, taxonomy)
     real = real_orders(external)
+    p_real = np.array([prediction.p_unreasonable for prediction in model.classify(real)])
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
@@ -132,7 +134,8 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
             for place, code in enumerate(taxonomy.flag_codes)
         },
-        recall_within=_recall_within(test, real, model, linear),
+        recall_within=_recall_within(test, real, p_real, linear),
+        leak=_leak((calibration, test), p_real),
         behaviours=run_suite(
             judge_of(model),
             read_suite(taxonomy),
@@ -183,18 +186,28 @@ def _texts(snapshot: Snapshot) -> str:
 
 
 def _recall_within(
-    test: Scored, real: Sequence[Reading], model: OnnxClassifier, linear: Baseline
+    test: Scored, real: Sequence[Reading], p_real: NDArray[np.float64], linear: Baseline
 ) -> tuple[float | None, float | None]:
     """Of the model and of the baseline, where there are real orders to keep from flagging."""
     if not real:
         return None, None
-    ours = np.array([prediction.p_unreasonable for prediction in model.classify(real)])
-    scores = ((test.p_unreasonable, ours), (linear.p_unreasonable(test.orders), linear.p_of_readings(real)))
+    scores = (
+        (test.p_unreasonable, p_real),
+        (linear.p_unreasonable(test.orders), linear.p_of_readings(real)),
+    )
     first, second = (
         recall_within(test.unreasonable, here, there, false_share=FALSE_FLAGS, real_share=REAL_FLAGS)
         for here, there in scores
     )
     return first, second
+
+
+def _leak(parts: Sequence[Scored], p_real: NDArray[np.float64]) -> StyleLeak:
+    orders = [order for part in parts for order in part.orders]
+    scores = np.concatenate([part.p_unreasonable for part in parts])
+    reasonable = np.array([not order.unreasonable for order in orders])
+    regions = np.array([order.region for order in orders])
+    return style_leak(scores[reasonable], regions[reasonable], p_real)
 
 
 def _targets(orders: tuple[LabelledOrder, ...], group: str, taxonomy: Taxonomy) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from training.certify import certificate, certify_decline, certify_dispatch
 from training.flags import FlagFigures
 from training.metrics import Metrics
 from training.recipe import read_recipe
+from training.style_leak import StyleLeak
 
 OURS = Metrics(100, 0.912, 0.83, 0.4, 0.77, 0.6, 0.66, 0.5, 0.55, 0.9)
 THEIRS = replace(OURS, verdict_auc=0.845, pairs_ordered=None)
@@ -41,6 +42,7 @@ def facts() -> CardFacts:
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         real_orders=5000,
         recall_within=(0.7, None),
+        leak=StyleLeak(0.61, ("w4", 0.8)),
         behaviours=[Capability("invariance", "politeness", 8, 2)],
     )
 
@@ -50,6 +52,8 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| emergency | 54 | 0.980 | 0.4% |" in card
     assert "| self_harm | 0 | – | 0.0% |" in card
     assert "| invariance | politeness | 8 | 2 | 25.0% |" in card
+    assert "**fails**" in card
+    assert "- the region that stands out most, w4: 0.800" in card
     assert "| verdict AUC | 0.912 | 0.845 |" in card
     assert "| contrast pairs ordered rightly | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | |" in card
