@@ -99,7 +99,7 @@ def draw_losses(losses: Sequence[tuple[int, float]], path: Path) -> None:
     axes.plot(steps, values, color="lightgrey")
     window = min(_SMOOTHED, len(values))
     smooth = np.convolve(values, np.ones(window) / window, mode="valid")
-    axes.plot(steps[window - 1 :], smooth)
+    axes.plot(steps[window // 2 :][: len(smooth)], smooth)
     axes.set(xlabel="step", ylabel="nats a hidden token", title="Masked language modelling")
     figure.savefig(path, dpi=100)
 
