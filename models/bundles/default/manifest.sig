@@ -1,4 +1,4 @@
 {
- "publisher": "L88PCyTruPpWr6xkuKnJiz+W/5HiNdQIXwXddw8t1wI=",
- "signature": "0gJMDCVVmS6YAemTKmuHiOzFAYx+vogIH4lVMAbxLb+LFff6ojLFdSW1xaReAbKWYodokKD5+yyS4cW/PgKVAA=="
+ "publisher": "ESIkPSdYBFnwPmnD9axkcB2bYWtE8SL6gcpBX41euMs=",
+ "signature": "oUHLse8lqcDvIweQ9hb1Yx06UODM1pZkLjYjtiBjsdoLphffisBgfGN0IclUj4Oag1Y+Ltw02BahYn8O/94UCw=="
 }
