@@ -69,7 +69,9 @@ def decide(evidence: Evidence, taxonomy: Taxonomy, *, auto_decline: bool, decide
     """The decision on one order. Rules protect and, without a model, suggest; they change no probability."""
     flags = _flags(evidence, taxonomy)
     finding = _found(evidence)
-    outcome = _urgent(finding, flags, taxonomy) or _weighed(finding, evidence, flags, taxonomy, auto_decline)
+    outcome = _urgent(finding, evidence, flags, taxonomy) or _weighed(
+        finding, evidence, flags, taxonomy, auto_decline
+    )
     prediction = evidence.prediction
     return Decision(
         decided_at=decided_at,
@@ -111,14 +113,22 @@ def _found(evidence: Evidence) -> Finding:
     return Finding("unreasonable" if suggested else "reasonable", suggested, None, None, None)
 
 
-def _urgent(finding: Finding, flags: tuple[str, ...], taxonomy: Taxonomy) -> Outcome | None:
-    """A life in danger is sent on at once, and a person looks as well, whatever the verdict (rule 2)."""
-    if not any(taxonomy.flag(code).transfers for code in flags):
+def _urgent(
+    finding: Finding, evidence: Evidence, flags: tuple[str, ...], taxonomy: Taxonomy
+) -> Outcome | None:
+    """A life in danger is sent on at once, and a person looks as well, whatever the verdict (rule 2).
+
+    Where the model alone sees the danger, a person looks first, before everything else in the queue:
+    its flags are too often wrong to send an ambulance by.
+    """
+    urgent = {code for code in flags if taxonomy.flag(code).transfers}
+    if not urgent:
         return None
     reasons = ["urgent"]
     if finding.verdict == "unreasonable":
         reasons.append("protective_flag")
-    return Outcome("transfer", "transfer", tuple(reasons))
+    by_rule = urgent & {hit.flag for hit in evidence.rule_hits}
+    return Outcome("transfer", "transfer" if by_rule else "review", tuple(reasons))
 
 
 def _weighed(

@@ -64,7 +64,10 @@ def test_the_model_raises_a_flag_from_its_threshold_on() -> None:
     assert calm.flags == ()
     urgent = decided(0.99, thresholds=bounds, flags={"emergency": 0.4, "vulnerable": 0.9})
     assert set(urgent.flags) == {"emergency", "vulnerable"}
-    assert urgent.disposition == "transfer"
+    assert (urgent.recommended, urgent.disposition) == ("transfer", "review")  # a person looks first
+    assert urgent.review_reasons[0] == "urgent"
+    by_rule = decided(0.99, hit(flag="emergency"), thresholds=bounds, flags={"emergency": 0.9})
+    assert by_rule.disposition == "transfer"
     without = decided(0.99, flags={"emergency": 0.999})
     assert without.flags == ()  # a bundle that states no threshold raises nothing
 
