@@ -67,7 +67,7 @@ def words_of_the_model(decision: dict[str, Any]) -> list[str]:
         ground["code"],
         ground["name"],
         ground["meaning"],
-        str(decision["p_unreasonable"]),
+        f": {decision['p_unreasonable']}",
         decision["notice"] or "建议不予受理，说明理由",
         '"recommended"',
         '"explain"',

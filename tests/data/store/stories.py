@@ -61,6 +61,7 @@ DECISION = Decision(
         subject={"housing": 1 / 3, "other": 2 / 3},
         logits={"verdict": (-0.1, 1.7), "kind": (3.0,), "subject": (0.5, 1.25)},
         truncated=False,
+        flags={"vulnerable": 0.25, "emergency": 0.015625},
     ),
     versions=Versions("sha256:b", "sha256:r", "sha256:t", "1", "1", None),
     truncated=False,

@@ -63,6 +63,7 @@ def test_the_leaf_says_what_was_decided(connection):
             "verdict": {"reasonable": 187_500, "civil_or_market": 812_500},
             "kind": {"complaint": 1_000_000},
             "subject": {"housing": 333_333, "other": 666_667},
+            "flags": {"vulnerable": 250_000, "emergency": 15_625},
         },
     }
 
