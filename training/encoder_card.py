@@ -68,7 +68,7 @@ def write_encoder_card(folder: Path) -> str:
             "",
             "All contenders get the same texts; the two networks are fine-tuned alike. ± is the standard",
             "deviation over seeds, splits or regions. FewCLUE's published figures are of fine-tuning on its",
-            "splits (its repository's table); ChnSentiCorp's is a mean over seeds.",
+            "splits (its repository's table); ChnSentiCorp's is a mean over seeds. In brackets: runs behind a figure.",
             "",
             "| task | this encoder | same shape, random weights | TF-IDF + linear | published |",
             "|---|---|---|---|---|",
@@ -99,7 +99,7 @@ def _yardsticks(cells: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 
 
 def _cell(cells: Mapping[str, Mapping[str, Any]], start: str, contender: str, figure: str) -> str:
-    """Mean ± deviation over the cells that were measured; a dash where none was."""
+    """Mean ± deviation over the cells that were measured, and their number; a dash where none was."""
     found = [
         float(cell[figure])
         for name, cell in cells.items()
@@ -107,4 +107,5 @@ def _cell(cells: Mapping[str, Mapping[str, Any]], start: str, contender: str, fi
     ]
     if not found:
         return "–"
-    return f"{fmean(found):.3f}" if len(found) == 1 else f"{fmean(found):.3f} ± {pstdev(found):.3f}"
+    mean = f"{fmean(found):.3f}"
+    return f"{mean} (1)" if len(found) == 1 else f"{mean} ± {pstdev(found):.3f} ({len(found)})"

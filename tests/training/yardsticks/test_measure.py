@@ -91,4 +91,4 @@ def test_the_card_shows_means_and_spreads(encoder: Path) -> None:
     }  # fmt: skip
     (encoder / "pretraining.json").write_text(json.dumps(figures), encoding="utf-8")
     card = write_encoder_card(encoder)
-    assert "accuracy | 0.920 ± 0.016 | – | – | BERT-base 0.947 |" in card
+    assert "accuracy | 0.920 ± 0.016 (3) | – | – | BERT-base 0.947 |" in card
