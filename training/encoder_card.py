@@ -68,7 +68,7 @@ def write_encoder_card(folder: Path) -> str:
             "",
             "All contenders get the same texts; the two networks are fine-tuned alike. ± is the standard",
             "deviation over seeds, splits or regions. FewCLUE's published figures are of fine-tuning on its",
-            "splits (its repository's table); ChnSentiCorp's is a mean over seeds. In brackets: runs behind a figure.",
+            "splits (its repository's table); ChnSentiCorp's is a mean. In brackets: runs behind a figure.",
             "",
             "| task | this encoder | same shape, random weights | TF-IDF + linear | published |",
             "|---|---|---|---|---|",
