@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from data.errors import NotFound
+from data.errors import BadInput, NotFound
 from data.store import promotions
 from data.store.promotions import Instruction, Promotion
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle, read_bundle
 from models.onnx_classifier import OnnxClassifier
+
+log = getLogger(__name__)
 
 _BEFORE_THE_FIRST = "首次启用他模型之前在用的模型，随之补记"
 
@@ -62,9 +65,11 @@ class Registry:
         return made
 
     def _first(self, taxonomy: Taxonomy) -> Bundle | None:
+        """What was in force before anything was promoted; a broken one is no way back and bars nothing."""
         try:
             return self._keep(self.default, taxonomy)
-        except NotFound:
+        except (NotFound, BadInput) as error:
+            log.warning("the configured bundle is not kept as a way back: %s", error)
             return None
 
     def _keep(self, folder: Path, taxonomy: Taxonomy) -> Bundle:

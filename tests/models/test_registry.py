@@ -83,6 +83,17 @@ def test_what_cannot_be_trusted_or_is_already_there_is_not_promoted(
         promote(other)
 
 
+def test_a_broken_default_does_not_bar_a_good_bundle(
+    database: Database, two: tuple[Path, Path], taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    default, other = two
+    (default / bundles.CARD).write_bytes(b"changed")
+    with database.transaction() as conn:
+        Registry(tmp_path / "kept", default).promote(conn, other, taxonomy, WORD)
+    with database.reading() as conn:
+        assert len(promotions.history(conn)) == 1
+
+
 def test_a_kept_copy_that_was_damaged_is_not_put_back(
     database: Database, two: tuple[Path, Path], taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
