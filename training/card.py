@@ -10,7 +10,9 @@ from typing import Any
 from data.corpus.snapshot import Snapshot
 from training.behaviours import Capability, table
 from training.flags import FlagFigures
+from training.graphs import ServedGraph
 from training.metrics import Metrics
+from training.promises import Crossed
 from training.recipe import Recipe
 from training.style_leak import StyleLeak
 
@@ -33,12 +35,10 @@ class CardFacts:
 
     recipe: Recipe
     snapshot: Snapshot
-    graph: str
-    graph_bytes: int
-    fp32_gap: float
-    int8_agreement: float
+    graph: ServedGraph
     temperatures: Mapping[str, float]
     certificate: Mapping[str, Any]
+    broken: tuple[float, float]
     pretraining: Mapping[str, Any]
     test: Metrics
     test_calibration_error: float
@@ -46,6 +46,7 @@ class CardFacts:
     flags: Mapping[str, FlagFigures]
     real_orders: int
     recall_within: tuple[float | None, float | None]
+    crossed: Crossed | None
     leak: StyleLeak
     behaviours: Sequence[Capability]
 
@@ -105,13 +106,13 @@ def write_card(facts: CardFacts) -> str:
             "",
             "## Certificate",
             "",
-            *_certificate(facts.certificate),
+            *_certificate(facts),
             "",
             "## Graph",
             "",
-            f"- `{facts.graph}` is shipped: {facts.graph_bytes / 1e6:.1f} MB",
-            f"- fp32 against the weights: max |Δlogit| {facts.fp32_gap:.1e}",
-            f"- int8 against fp32: same verdict on {facts.int8_agreement:.2%} of "
+            f"- `{facts.graph.name}` is shipped: {len(facts.graph.content) / 1e6:.1f} MB",
+            f"- fp32 against the weights: max |Δlogit| {facts.graph.fp32_gap:.1e}",
+            f"- int8 against fp32: same verdict on {facts.graph.int8_agreement:.2%} of "
             f"{len(snapshot.calibration) + len(snapshot.test)} orders",
             *(f"- temperature of {name}: {value:.3f}" for name, value in facts.temperatures.items()),
             "",
@@ -168,15 +169,28 @@ def _shown(figure: float | None) -> str:
     return "–" if figure is None else f"{figure:.3f}"
 
 
-def _certificate(certificate: Mapping[str, Any]) -> Iterable[str]:
-    for name in ("decline", "dispatch"):
-        bound, sign = certificate[name], "≥" if name == "decline" else "≤"
+def _certificate(facts: CardFacts) -> Iterable[str]:
+    certificate = facts.certificate
+    for name, sign, broken in zip(("decline", "dispatch"), "≥≤", facts.broken, strict=True):
+        bound = certificate[name]
         if bound["threshold"] is None:
-            yield f"- {name}: none; no threshold keeps {bound['bounds']} within {bound['risk']:.1%}."
+            yield f"- **{name}: none.** No threshold keeps every promise:"
         else:
             yield (
-                f"- {name}: at P(unreasonable) {sign} {bound['threshold']:.3f}, "
-                f"at most {bound['risk']:.1%} of {bound['bounds']}, at confidence {bound['confidence']:.1%} "
-                f"({bound['errors']} of {bound['orders']} in calibration, bound {bound['upper_bound']:.2%})"
+                f"- **{name} at P(unreasonable) {sign} {bound['threshold']:.6f}**, at confidence "
+                f"{bound['confidence']:.1%}. Of 1,000 redrawn calibrations {broken:.1%} break it."
             )
+        for promise in bound["promises"]:
+            yield (
+                f"  - at most {promise['risk']:.1%} of {promise['bounds']}: {promise['errors']} of "
+                f"{promise['orders']}, bound {promise['upper_bound']:.3%} ({promise['source']})"
+            )
+    crossed = facts.crossed
+    if crossed is not None:
+        real = "" if crossed.real is None else f", {crossed.real:.2%} of {facts.real_orders} real orders"
+        yield (
+            "- What the decline threshold does on orders that it never saw: recommends to decline "
+            f"{crossed.found:.1%} of the unreasonable and {crossed.look_alikes:.1%} of the reasonable ones "
+            f"of the test region{real}."
+        )
     yield f"- Method: {certificate['method']}. {certificate['limits']}"

@@ -66,6 +66,7 @@ def make_encoder(recipe: EncoderRecipe, *, corpora: Path, folder: Path, out: Pat
     figures = pretrain(recipe, tokenizer, packed, at)
     figures["hardware"] = hardware()
     figures["recipe"] = asdict(recipe)
+    figures["before"] = _legs(ROOT / plan.start) if plan.start else []
     figures["unknown"] = {name: _figure(folder / f"packed-{name}", "unknown") for name in sorted(packed)}
     save_tokenizer(tokenizer, at)
     draw_losses(figures["losses"], at / _LOSS)
@@ -114,6 +115,16 @@ def folder_digest(folder: Path) -> str:
         ):
             digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _legs(start: Path) -> list[dict[str, Any]]:
+    """What was spent on the encoder that a run starts from, earliest first; empty for somebody else's."""
+    path = start / FIGURES
+    if not path.exists():
+        return []
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    leg = {name: figures[name] for name in ("steps", "tokens_seen", "seconds", "hardware")}
+    return [*figures.get("before", []), {"recipe": figures["recipe"]["name"], **leg}]
 
 
 def _amounts(recipe: EncoderRecipe) -> dict[str, int]:

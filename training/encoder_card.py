@@ -38,7 +38,7 @@ def write_encoder_card(folder: Path) -> str:
             f"({figures['parameters'] / 1e6:.1f}M parameters, bf16), for Simplified Chinese text that",
             "`data/canonical.py` has made canonical. `transformers` loads the folder as it is.",
             "",
-            "Made by `python -m training pretrain training/recipes/encoder.toml`; measured by",
+            "Made by `make encoder`; measured by",
             f"`python -m training yardsticks models/encoders/{recipe['name']}`.",
             "",
             "## What was spent",
@@ -47,8 +47,8 @@ def write_encoder_card(folder: Path) -> str:
             f"- {figures['steps']:,} steps of {plan['batch']} × {plan['length']} tokens: "
             f"{figures['tokens_seen'] / 1e6:.1f}M tokens in {figures['seconds'] / 3600:.2f} hours",
             f"- {figures['tokens_per_second']:,} tokens/s, {figures['share_of_peak']:.0%} of the "
-            f"{figures['peak_gflops']} GFLOP/s that a large bf16 matrix product reaches there",
-            f"- started from {plan['start'] or 'statistics of the text alone'}",
+            f"{figures['peak_gflops']} GFLOP/s that a large matrix product reaches there",
+            *_start(figures, plan["start"]),
             "",
             "## What it read",
             "",
@@ -76,6 +76,24 @@ def write_encoder_card(folder: Path) -> str:
             "",
         ]
     )
+
+
+def _start(figures: Mapping[str, Any], start: str) -> list[str]:
+    """What it started from, and what that had cost."""
+    if not start:
+        return ["- started from statistics of the text alone"]
+    legs = figures["before"]
+    if not legs:
+        return [f"- started from {start}"]
+    tokens, seconds = (sum(leg[name] for leg in (*legs, figures)) for name in ("tokens_seen", "seconds"))
+    return [
+        *(
+            f"- went on from {leg['recipe']}: {leg['tokens_seen'] / 1e6:.1f}M tokens in "
+            f"{leg['seconds'] / 3600:.2f} hours on {leg['hardware']}"
+            for leg in legs
+        ),
+        f"- in all: {tokens / 1e6:.1f}M tokens in {seconds / 3600:.2f} hours",
+    ]
 
 
 def _sources(figures: Mapping[str, Any], plan: Mapping[str, Any]) -> Iterable[str]:

@@ -98,6 +98,15 @@ def real_messages(folder: Path, taxonomy: Taxonomy) -> list[Example]:
     return list(found.values())
 
 
+def held_back(messages: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
+    """The messages that may train, and the `share` that calibration keeps; each text's hash decides."""
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    for example in messages:
+        digest = hashlib.blake2b(example.reading.content.encode(), digest_size=8).digest()
+        parts[int.from_bytes(digest) / 2**64 < share].append(example)
+    return parts
+
+
 def real_orders(folder: Path) -> list[Reading]:
     """One city's real hotline orders, for measuring alone; none without the file."""
     path = folder / ORDERS

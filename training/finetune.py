@@ -17,10 +17,11 @@ from tqdm import tqdm
 from data.records import Reading
 from training.batches import epoch_batches
 from training.classifier import PooledClassifier
-from training.device import attention, device
+from training.device import attention, device, precision
 from training.examples import Example, LabelSlices
 from training.objective import objective
 from training.recipe import FinetunePlan
+from training.rewording import Rewording
 from training.schedule import one_cycle
 from training.vocabulary import PAD, piece_id
 
@@ -39,7 +40,9 @@ def finetune(
     `objective.py` says what is learned and `batches.py` from what at a time.
     """
     torch.manual_seed(seed)
-    accelerator = Accelerator(cpu=device().type == "cpu", mixed_precision="bf16")
+    accelerator = Accelerator(
+        cpu=device().type == "cpu", mixed_precision="bf16" if precision() is torch.bfloat16 else "no"
+    )
     model = PooledClassifier.from_pretrained(
         encoder,
         num_labels=slices.width,
@@ -60,12 +63,12 @@ def finetune(
     model, optimizer = accelerator.prepare(model, optimizer)
     model.train()
     losses: list[tuple[int, float]] = []
-    titles = np.random.default_rng((seed, 0))
+    reworded = Rewording(plan.rewording, seed)
     with tqdm(total=steps, desc="finetune", unit="step") as bar:
         for epoch, batches in enumerate(epochs):
             for rows in batches:
                 batch = [examples[row] for row in rows]
-                readings = [_untitled(item.reading, plan.untitled, titles) for item in batch]
+                readings = [reworded(item) for item in batch]
                 with accelerator.autocast():
                     inputs = encode(tokenizer, readings, plan.length)
                     logits = model(**{name: tensor.to(device()) for name, tensor in inputs.items()}).logits
@@ -104,11 +107,6 @@ def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> di
         "token_type_ids": torch.from_numpy(types),
         "attention_mask": torch.from_numpy(mask),
     }
-
-
-def _untitled(reading: Reading, share: float, random: np.random.Generator) -> Reading:
-    """The reading without its title for a `share` of calls: much of what comes in has none."""
-    return Reading("", reading.content) if share and random.random() < share else reading
 
 
 def _decayed(model: torch.nn.Module) -> list[dict[str, Any]]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM
 
-from training.device import attention, device
+from training.device import attention, autocast, device
+from training.muon import Muon
 from training.recipe import ShapePlan
 from training.vocabulary import PAD, piece_id
 
@@ -47,7 +48,7 @@ def new_optimizers(model: BertForMaskedLM, rate: float) -> tuple[torch.optim.Opt
     inside = {id(weight) for weight in matrices}
     rest = [weight for weight in model.parameters() if id(weight) not in inside]
     return (
-        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, rate),
         torch.optim.AdamW(rest, lr=rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True),
     )
 
@@ -83,7 +84,7 @@ def masked_loss(
     places = (targets != -100).flatten().nonzero().squeeze(1)
     wanted = targets.flatten()[places].to(at, non_blocking=True)
     where = None if positions is None else positions.to(at, non_blocking=True)
-    with torch.autocast(at.type, torch.bfloat16):
+    with autocast():
         states = (encode or model.bert)(
             inputs.to(at, non_blocking=True), position_ids=where
         ).last_hidden_state

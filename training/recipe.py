@@ -82,11 +82,32 @@ class PretrainPlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class RewordingPlan:
+    """How often a text is seen in other words (`rewording.py`): the share of texts for each kind of change.
+
+    Attributes:
+        untitled: the title is left out.
+        title_alone: the title stands for the content; of weak examples only.
+        opening, courtesy, outburst, aside: something that says nothing of the matter stands around it.
+        fillers, misheard, unpunctuated: as speech recognition hands it over.
+    """
+
+    untitled: Fraction = 0.0
+    title_alone: Fraction = 0.0
+    opening: Fraction = 0.0
+    courtesy: Fraction = 0.0
+    outburst: Fraction = 0.0
+    aside: Fraction = 0.0
+    fillers: Fraction = 0.0
+    misheard: Fraction = 0.0
+    unpunctuated: Fraction = 0.0
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class FinetunePlan:
     """Supervised training: `weights` scale the cross-entropy of each label group and of the flags.
 
     Attributes:
-        untitled: the share of titles that a step leaves out.
         weak_share: real messages as a share of all texts; without them the files are not needed.
         weak_weight, weak_cap: how much a real message's verdict counts, and up to which loss.
         pair_weight, pair_margin: the twins' margin loss and the log-odds it asks for.
@@ -98,20 +119,28 @@ class FinetunePlan:
     learning_rate: float
     warmup: Share
     dropout: Fraction
-    untitled: Fraction
     weak_share: Fraction
     weak_weight: Weight
     weak_cap: Weight
     pair_weight: Weight
     pair_margin: Weight
     weights: dict[str, float]
+    rewording: RewordingPlan
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class CertificatePlan:
-    """The promised bounds: shares of orders that a threshold may get wrong, at a joint confidence."""
+    """The promised bounds: shares of orders that a threshold may get wrong, at a joint confidence.
+
+    Attributes:
+        decline_risk: of reasonable look-alikes.
+        real_risk: of real messages, of which the share `real_share` is kept from training for it.
+        dispatch_risk: of unreasonable orders.
+    """
 
     decline_risk: Share
+    real_risk: Share
+    real_share: Fraction
     dispatch_risk: Share
     confidence: Share
 

@@ -14,12 +14,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tqdm import tqdm
 
 from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import LabelledOrder, as_line, read_folder
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
-from data.masking import MASKING_VERSION, read_text
-from data.records import REASONABLE, Reading, Thresholds
+from data.masking import MASKING_VERSION
+from data.records import Reading, Thresholds
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
@@ -31,22 +32,26 @@ from training.baseline import Baseline
 from training.behaviours import judge_of, read_suite, run_suite
 from training.calibrate import fit_flag_temperature, fit_temperature
 from training.card import CardFacts, write_card
-from training.certify import certificate, certify_decline, certify_dispatch
 from training.encoder import FIGURES, folder_digest, load_tokenizer
-from training.evaluate import Scored, agreement, draw_plots, largest_gap, score
-from training.examples import LabelSlices, authored, messages_digest, real_messages, real_orders
-from training.export import export, load_classifier
+from training.evaluate import Scored, draw_plots, score
+from training.examples import (
+    LabelSlices,
+    authored,
+    held_back,
+    messages_digest,
+    real_messages,
+    real_orders,
+)
 from training.finetune import finetune
 from training.flags import flag_figures, flag_threshold
+from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
+from training.promises import crossed, promised
 from training.recipe import Recipe
 from training.stages import Stages
 from training.style_leak import StyleLeak, style_leak
 
-_PARITY_ORDERS = 64
 _BEHAVIOUR_ORDERS = 150
-_FP32_GAP = 1e-3
-_INT8_AGREEMENT = 0.99
 
 
 def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
@@ -64,67 +69,52 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     taxonomy = load_taxonomy()
     stages = Stages(folder)
     snapshot = _frozen(recipe, taxonomy, folder / "snapshot")
-
     encoder = ROOT / recipe.encoder
     tokenizer = load_tokenizer(encoder)
-    label_slices = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
     weak = recipe.finetune.weak_share > 0
-    messages = real_messages(external, taxonomy) if weak else []
+    messages, kept = held_back(
+        real_messages(external, taxonomy) if weak else [], recipe.certificate.real_share
+    )
     classifier = stages.once(
         "classifier",
-        f"{recipe.digest('finetune')} {folder_digest(encoder)} {_texts(snapshot)} "
-        f"{MASKING_VERSION} {taxonomy.groups} {taxonomy.flag_codes} "
+        f"{recipe.digest('finetune')} {recipe.certificate.real_share} {folder_digest(encoder)} "
+        f"{_texts(snapshot)} {MASKING_VERSION} {taxonomy.groups} {taxonomy.flag_codes} "
         f"{messages_digest(external) if weak else ''}",
         lambda at: finetune(
             recipe.finetune,
             encoder,
             tokenizer,
             [*authored(snapshot.train, taxonomy), *messages],
-            label_slices,
+            LabelSlices(taxonomy.groups, taxonomy.flag_codes),
             at,
             recipe.seed,
         ),
     )
-    plain, small = export(classifier, folder / "graphs")
 
     # Everything from here on looks at the graph that will be served, not at the weights it came from.
     unfitted = _unfitted(recipe, tokenizer, taxonomy)
-    fp32, int8 = (OnnxClassifier(replace(unfitted, graph=graph.read_bytes())) for graph in (plain, small))
-    probe = [read_text(order.title, order.content).reading for order in snapshot.calibration[:_PARITY_ORDERS]]
-    gap = largest_gap(load_classifier(classifier), fp32, tokenizer, probe, recipe.finetune.length)
-    if gap >= _FP32_GAP:
-        raise ArithmeticError(f"the exported graph differs from the model by {gap:.2e}")
     judged = [*snapshot.calibration, *snapshot.test]
-    same = agreement(fp32, int8, judged)
-    graph = small if same >= _INT8_AGREEMENT else plain
-
-    raw = score(OnnxClassifier(replace(unfitted, graph=graph.read_bytes())), snapshot.calibration, taxonomy)
-    temperatures = {
-        group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
-        for group in taxonomy.groups
-    }
-    temperatures["flags"] = fit_flag_temperature(raw.logits["flags"], raw.raised)
-    fitted = replace(unfitted, graph=graph.read_bytes(), temperatures=temperatures)
+    graph = served_graph(classifier, unfitted, tokenizer, judged, folder / "graphs")
+    fitted = _with_temperatures(replace(unfitted, graph=graph.content), snapshot, taxonomy)
     model = OnnxClassifier(fitted)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
     flags = {
         code: flag_threshold(calibration.flags[:, place], calibration.raised[:, place])
         for place, code in enumerate(taxonomy.flag_codes)
     }
-    promise = _promise(recipe, calibration, snapshot)
+    promise, broken = promised(recipe, calibration, _p_unreasonable(model, [each.reading for each in kept]))
+    promise["snapshot"] = snapshot.digest
 
     linear = baseline.fit(snapshot, taxonomy)
     real = real_orders(external)
-    p_real = np.array([prediction.p_unreasonable for prediction in model.classify(real)])
+    p_real = _p_unreasonable(model, real)
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
-        graph=graph.stem,
-        graph_bytes=graph.stat().st_size,
-        fp32_gap=gap,
-        int8_agreement=same,
-        temperatures=temperatures,
+        graph=graph,
+        temperatures=fitted.temperatures,
         certificate=promise,
+        broken=broken,
         pretraining=_figures(encoder / FIGURES),
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
@@ -135,6 +125,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             for place, code in enumerate(taxonomy.flag_codes)
         },
         recall_within=_recall_within(test, real, p_real, linear),
+        crossed=crossed(promise, test, p_real),
         leak=_leak((calibration, test), p_real),
         behaviours=run_suite(
             judge_of(model),
@@ -152,7 +143,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             bundles.SETTINGS: _json(
                 {
                     "label_groups": taxonomy.groups,
-                    "temperatures": temperatures,
+                    "temperatures": fitted.temperatures,
                     "flag_thresholds": flags,
                     "base_rate": float(calibration.unreasonable.mean()),
                     "max_tokens": recipe.finetune.length,
@@ -234,16 +225,19 @@ def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundl
     )
 
 
-def _promise(recipe: Recipe, calibration: Scored, snapshot: Snapshot) -> dict[str, Any]:
-    plan = recipe.certificate
-    each = 1.0 - (1.0 - plan.confidence) / 2  # two bounds hold together at the joint confidence
-    reasonable = np.array([order.verdict == REASONABLE for order in calibration.orders])
-    return certificate(
-        certify_decline(calibration.p_unreasonable[reasonable], plan.decline_risk, each),
-        certify_dispatch(calibration.p_unreasonable[~reasonable], plan.dispatch_risk, each),
-        snapshot=snapshot.digest,
-        regions=recipe.split.calibration,
-    )
+def _with_temperatures(unfitted: Bundle, snapshot: Snapshot, taxonomy: Taxonomy) -> Bundle:
+    raw = score(OnnxClassifier(unfitted), snapshot.calibration, taxonomy)
+    temperatures = {
+        group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
+        for group in taxonomy.groups
+    }
+    temperatures["flags"] = fit_flag_temperature(raw.logits["flags"], raw.raised)
+    return replace(unfitted, temperatures=temperatures)
+
+
+def _p_unreasonable(model: OnnxClassifier, readings: Sequence[Reading]) -> NDArray[np.float64]:
+    bar = tqdm(readings, desc="real texts", unit="text", disable=not readings)
+    return np.array([prediction.p_unreasonable for prediction in model.classify(bar)])
 
 
 def _figures(path: Path) -> dict[str, Any]:

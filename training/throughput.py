@@ -7,7 +7,7 @@ import time
 import torch
 from transformers import BertConfig
 
-from training.device import device
+from training.device import device, precision
 
 _SIDE = 2048
 _ROUNDS = 12
@@ -26,10 +26,10 @@ def flops_per_token(config: BertConfig, length: int, masked: float) -> float:
 
 
 def matmul_peak() -> float:
-    """The bf16 operations a second that this machine reaches on a large matrix product: the best of a few."""
+    """The operations a second that a large matrix product reaches here, in `precision`: the best of a few."""
     gpu = device().type == "cuda"
     side = 4 * _SIDE if gpu else _SIDE
-    left, right = (torch.randn(side, side, device=device()).bfloat16() for _ in range(2))
+    left, right = (torch.randn(side, side, device=device(), dtype=precision()) for _ in range(2))
     best = 0.0
     for _ in range(_ROUNDS):
         started = time.perf_counter()

@@ -84,7 +84,6 @@ length = 64
 learning_rate = 1e-3
 warmup = 0.1
 dropout = 0.1
-untitled = 0.3
 weak_share = 0.3
 weak_weight = 1.0
 weak_cap = 5.0
@@ -97,8 +96,14 @@ kind = 0.5
 subject = 0.5
 flags = 0.5
 
+[finetune.rewording]
+untitled = 0.3
+title_alone = 0.4
+
 [certificate]
 decline_risk = 0.02
+real_risk = 0.001
+real_share = 0.5
 dispatch_risk = 0.05
 confidence = 0.95
 """
@@ -191,7 +196,8 @@ def test_labels_until_a_new_model_answers(tmp_path: Path, taxonomy: Taxonomy) ->
     assert bundle.digest == made
     assert bundle.versions["snapshot"] == digest
     assert bundle.versions["taxonomy"] == taxonomy.version
-    assert CALIBRATION in bundle.certificate["calibration_regions"]
+    assert CALIBRATION in bundle.certificate["decline"]["promises"][0]["source"]
+    assert "messages" in bundle.certificate["decline"]["promises"][1]["source"]
     assert "TF-IDF" in bundle.card
     assert "0.1 % of 40 real orders" in bundle.card
     with pytest.raises(BadInput, match="bundle_corrupt"):

@@ -5,7 +5,15 @@ import torch
 from tokenizers import Tokenizer
 
 from training.packing import Packed, pack
-from training.recipe import EncoderRecipe, FinetunePlan, PretrainPlan, ShapePlan, SourcePlan, VocabularyPlan
+from training.recipe import (
+    EncoderRecipe,
+    FinetunePlan,
+    PretrainPlan,
+    RewordingPlan,
+    ShapePlan,
+    SourcePlan,
+    VocabularyPlan,
+)
 from training.vocabulary import build_tokenizer
 
 SENTENCES = ("来电人反映幸福路路灯坏了三天", "请有关部门尽快派人到现场维修", "咨询医保报销要哪些材料")
@@ -32,13 +40,13 @@ TUNING = FinetunePlan(
     learning_rate=1e-3,
     warmup=0.1,
     dropout=0.0,
-    untitled=0.0,
     weak_share=0.0,
     weak_weight=0.0,
     weak_cap=0.0,
     pair_weight=0.0,
     pair_margin=0.0,
     weights={"label": 1.0},
+    rewording=RewordingPlan(),
 )
 ENCODER_RECIPE = EncoderRecipe("tiny", 5, VocabularyPlan(400, 1), SHAPE, PLAN)
 

@@ -8,9 +8,11 @@ import numpy as np
 from data.corpus.snapshot import Snapshot
 from training.behaviours import Capability
 from training.card import CardFacts, write_card
-from training.certify import certificate, certify_decline, certify_dispatch
+from training.certify import Population, certificate, certify_decline, certify_dispatch
 from training.flags import FlagFigures
+from training.graphs import ServedGraph
 from training.metrics import Metrics
+from training.promises import Crossed
 from training.recipe import read_recipe
 from training.style_leak import StyleLeak
 
@@ -24,17 +26,13 @@ def facts() -> CardFacts:
     return CardFacts(
         recipe=recipe,
         snapshot=Snapshot((), (), (), "sha256:snap"),
-        graph="int8",
-        graph_bytes=6_000_000,
-        fp32_gap=2e-6,
-        int8_agreement=0.995,
+        graph=ServedGraph("int8", bytes(6_000_000), fp32_gap=2e-6, int8_agreement=0.995),
         temperatures={"verdict": 1.25},
         certificate=certificate(
-            certify_decline(np.zeros(400), 0.02, 0.975),
-            certify_dispatch(np.zeros(5), 0.05, 0.975),
-            snapshot="sha256:snap",
-            regions=("w3",),
+            certify_decline([Population("look-alikes", np.zeros(400), 0.02, "w3")], 0.975),
+            certify_dispatch([Population("missed", np.zeros(5), 0.05, "w3")], 0.975),
         ),
+        broken=(0.012, 0.0),
         pretraining=PRETRAINED,
         test=OURS,
         test_calibration_error=0.031,
@@ -42,6 +40,7 @@ def facts() -> CardFacts:
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         real_orders=5000,
         recall_within=(0.7, None),
+        crossed=Crossed(look_alikes=0.01, real=0.0008, found=0.45),
         leak=StyleLeak(0.61, ("w4", 0.8)),
         behaviours=[Capability("invariance", "politeness", 8, 2)],
     )
@@ -63,8 +62,11 @@ def test_every_figure_stands_beside_the_baseline() -> None:
 
 def test_a_missing_certificate_is_said() -> None:
     card = write_card(facts())
-    assert "- decline: at P(unreasonable) ≥ 0.001" in card
-    assert "- dispatch: none" in card
+    assert "- **decline at P(unreasonable) ≥ 0.000045**, at confidence 97.5%." in card
+    assert "Of 1,000 redrawn calibrations 1.2% break it." in card
+    assert "  - at most 2.0% of look-alikes: 0 of 400, bound 0.918% (w3)" in card
+    assert "- **dispatch: none.** No threshold keeps every promise:" in card
+    assert "45.0% of the unreasonable and 1.0% of the reasonable ones of the test region, 0.08% of" in card
 
 
 def test_an_encoder_from_elsewhere_is_named_without_its_path() -> None:

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.corpus.labels import read_folder
 from data.errors import BadInput, NotFound
+from data.records import Reading
 from data.taxonomy import Taxonomy
-from training.examples import MESSAGES, ORDERS, authored, messages_digest, real_messages, real_orders
+from training.examples import (
+    MESSAGES,
+    ORDERS,
+    Example,
+    authored,
+    held_back,
+    messages_digest,
+    real_messages,
+    real_orders,
+)
 
 
 def write(path: Path, *rows: dict[str, str]) -> None:
@@ -58,3 +69,13 @@ def test_real_orders_are_read_where_there_are_any(tmp_path: Path) -> None:
     assert real_orders(tmp_path) == []
     write(tmp_path / ORDERS, {"content": "市民来电反映路灯不亮"})
     assert real_orders(tmp_path)[0].content == "市民来电反映路灯不亮"
+
+
+def test_what_calibrates_is_kept_from_training_by_its_text() -> None:
+    messages = [Example(Reading("标题", f"第{number}封信"), {}, weak=True) for number in range(400)]
+    training, kept = held_back(messages, 0.45)
+    assert len(training) + len(kept) == 400
+    assert 0.35 < len(kept) / 400 < 0.55
+    retitled = [replace(example, reading=Reading("", example.reading.content)) for example in kept]
+    assert held_back(retitled, 0.45) == ([], retitled)
+    assert held_back(messages, 0.0) == (messages, [])

@@ -27,6 +27,7 @@ def test_a_rotation_moves_every_position_alike(offset: int) -> None:
 
 def test_local_heads_look_where_they_should(tokenizer: Tokenizer, packed: Packed) -> None:
     model = new_model(SHAPE, tokenizer)
+    model.set_attn_implementation("eager")  # a fused attention does not show where it looks
     set_starting_weights(model, packed.training, seed=1)
     inputs = torch.from_numpy(packed.training.ids[:4].astype(np.int64))
     with torch.no_grad():

@@ -17,7 +17,7 @@ from transformers import AutoConfig, BertModel
 from data.records import Reading
 from training.baseline import INVERSE_REGULARISATION
 from training.classifier import PooledClassifier
-from training.device import device
+from training.device import autocast, device
 from training.encoder import load_tokenizer
 from training.examples import LabelSlices
 from training.export import load_classifier
@@ -59,7 +59,7 @@ def _scores(
     model: PooledClassifier, tokenizer: Tokenizer, readings: Sequence[Reading], length: int
 ) -> NDArray[np.float64]:
     inputs = {name: tensor.to(device()) for name, tensor in encode(tokenizer, readings, length).items()}
-    with torch.no_grad(), torch.autocast(device().type, torch.bfloat16):
+    with torch.no_grad(), autocast():
         logits = model(**inputs).logits
     found: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
     return found

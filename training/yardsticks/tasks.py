@@ -16,7 +16,7 @@ from data.errors import NotFound
 from data.masking import read_text
 from data.records import REASONABLE, Reading
 from training.examples import Example
-from training.recipe import FinetunePlan
+from training.recipe import FinetunePlan, RewordingPlan
 
 GROUP = "label"
 _DEV_SHARE = 0.15
@@ -121,13 +121,13 @@ def _plan(epochs: int, batch: int, length: int) -> FinetunePlan:
         learning_rate=3e-4,
         warmup=0.1,
         dropout=0.1,
-        untitled=0.0,
         weak_share=0.0,
         weak_weight=0.0,
         weak_cap=0.0,
         pair_weight=0.0,
         pair_margin=0.0,
         weights={GROUP: 1.0},
+        rewording=RewordingPlan(),
     )
 
 
