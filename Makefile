@@ -57,7 +57,6 @@ bench: $(VENV)/.everything ## Measure; the numbers are printed, not judged
 	$(BIN)/python -m pytest -o addopts="-ra --strict-markers --strict-config" -s tests/benchmarks $(ARGS)
 
 encoder: $(VENV)/.everything ## Pretrain the encoder that the default model starts from
-	$(BIN)/python -m training pretrain training/recipes/encoder-first.toml --out var/encoders/bert-4x320-first/made
 	$(BIN)/python -m training pretrain training/recipes/encoder.toml
 
 bundle: $(VENV)/.everything ## Train the default model and write its bundle

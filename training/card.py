@@ -14,6 +14,7 @@ from training.graphs import ServedGraph
 from training.metrics import Metrics
 from training.promises import Crossed
 from training.recipe import Recipe
+from training.slices import Slice
 from training.style_leak import StyleLeak
 
 _NAMES = {
@@ -47,6 +48,7 @@ class CardFacts:
     real_orders: int
     recall_within: tuple[float | None, float | None]
     crossed: Crossed | None
+    slices: Sequence[Slice]
     leak: StyleLeak
     behaviours: Sequence[Capability]
 
@@ -86,6 +88,8 @@ def write_card(facts: CardFacts) -> str:
             f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
             f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
             "",
+            *_slices(facts.slices),
+            "",
             *_leak(facts.leak),
             "",
             "Flags by the model alone, on the same orders; the rules raise them too, and either is enough:",
@@ -124,6 +128,16 @@ def write_card(facts: CardFacts) -> str:
             "",
         ]
     )
+
+
+def _slices(parts: Sequence[Slice]) -> Iterable[str]:
+    yield "| part | orders | unreasonable | AUC | recall at 2 % | and 0.1 % of real | pairs ordered |"
+    yield "|---|---|---|---|---|---|---|"
+    for part in parts:
+        yield (
+            f"| {part.by}: {part.name} | {part.orders} | {part.unreasonable} | {part.auc:.3f} "
+            f"| {part.recall_at_2pct:.3f} | {_shown(part.recall_within)} | {_shown(part.pairs_ordered)} |"
+        )
 
 
 def _leak(leak: StyleLeak) -> list[str]:

@@ -38,7 +38,7 @@ def write_encoder_card(folder: Path) -> str:
             f"({figures['parameters'] / 1e6:.1f}M parameters, bf16), for Simplified Chinese text that",
             "`data/canonical.py` has made canonical. `transformers` loads the folder as it is.",
             "",
-            "Made by `make encoder`; measured by",
+            "Made by `python -m training pretrain training/recipes/encoder.toml`; measured by",
             f"`python -m training yardsticks models/encoders/{recipe['name']}`.",
             "",
             "## What was spent",

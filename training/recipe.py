@@ -157,6 +157,16 @@ class EncoderRecipe:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class SubjectRecipe:
+    """Fine-tuning on the public subject task alone, once a seed; `encoder` as in `Recipe`."""
+
+    name: Name
+    seeds: tuple[int, ...]
+    encoder: str
+    finetune: FinetunePlan
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class Recipe:
     """Everything that decides what a run makes, apart from the files it reads.
 
@@ -180,6 +190,7 @@ class Recipe:
 _Kind = TypeVar("_Kind")
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Recipe)
 _ENCODER: TypeAdapter[EncoderRecipe] = TypeAdapter(EncoderRecipe)
+_SUBJECT: TypeAdapter[SubjectRecipe] = TypeAdapter(SubjectRecipe)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -191,17 +202,25 @@ def read_recipe(path: Path) -> Recipe:
     return _read(path, _RECIPE)
 
 
+def read_run_recipe(path: Path) -> Recipe | SubjectRecipe:
+    """Read a recipe of whatever `python -m training run` can make; raises as `read_recipe` does."""
+    return _read(path, _SUBJECT) if "seeds" in _parsed(path) else _read(path, _RECIPE)
+
+
 def read_encoder_recipe(path: Path) -> EncoderRecipe:
     """Read a pretraining's recipe; raises as `read_recipe` does."""
     return _read(path, _ENCODER)
 
 
-def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind:
+def _parsed(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        values: dict[str, Any] = tomllib.loads(text)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput("recipe_unreadable", f"训练配方读不出来：{type(error).__name__}") from error
+
+
+def _read(path: Path, adapter: TypeAdapter[_Kind]) -> _Kind:
+    values = _parsed(path)
     try:
         return adapter.validate_python(values)
     except ValidationError as error:

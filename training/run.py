@@ -48,6 +48,7 @@ from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.promises import crossed, promised
 from training.recipe import Recipe
+from training.slices import slices
 from training.stages import Stages
 from training.style_leak import StyleLeak, style_leak
 
@@ -126,6 +127,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         },
         recall_within=_recall_within(test, real, p_real, linear),
         crossed=crossed(promise, test, p_real),
+        slices=slices(test.orders, test.p_unreasonable, p_real),
         leak=_leak((calibration, test), p_real),
         behaviours=run_suite(
             judge_of(model),

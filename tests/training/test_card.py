@@ -14,6 +14,7 @@ from training.graphs import ServedGraph
 from training.metrics import Metrics
 from training.promises import Crossed
 from training.recipe import read_recipe
+from training.slices import Slice
 from training.style_leak import StyleLeak
 
 OURS = Metrics(100, 0.912, 0.83, 0.4, 0.77, 0.6, 0.66, 0.5, 0.55, 0.9)
@@ -40,6 +41,7 @@ def facts() -> CardFacts:
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         real_orders=5000,
         recall_within=(0.7, None),
+        slices=[Slice("region", "w4", 618, 274, 0.9, 0.4, None, 0.95)],
         crossed=Crossed(look_alikes=0.01, real=0.0008, found=0.45),
         leak=StyleLeak(0.61, ("w4", 0.8)),
         behaviours=[Capability("invariance", "politeness", 8, 2)],
@@ -51,13 +53,14 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| emergency | 54 | 0.980 | 0.4% |" in card
     assert "| self_harm | 0 | – | 0.0% |" in card
     assert "| invariance | politeness | 8 | 2 | 25.0% |" in card
+    assert "| region: w4 | 618 | 274 | 0.900 | 0.400 | – | 0.950 |" in card
     assert "**fails**" in card
     assert "- the region that stands out most, w4: 0.800" in card
     assert "| verdict AUC | 0.912 | 0.845 |" in card
     assert "| contrast pairs ordered rightly | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | |" in card
     assert "0.1 % of 5000 real orders | 0.700 | – |" in card
-    assert card.count("\n| ") == 17
+    assert card.count("\n| ") == 19
 
 
 def test_a_missing_certificate_is_said() -> None:

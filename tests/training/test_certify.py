@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mapie.risk_control import BinaryClassificationController
 from numpy.typing import NDArray
 from scipy.stats import binom
 
@@ -110,3 +111,20 @@ def test_the_certificate_names_data_counts_and_method() -> None:
         "upper_bound": round(upper_bound(0, 400, 0.975), 6),
     }
     assert "binomial" in said["method"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_library_finds_the_same_threshold(seed: int) -> None:
+    """MAPIE's risk control, told of the same grid and the same order of tests, stops where we stop."""
+    scores = np.random.default_rng(seed).beta(1, 6, 500 + 300 * seed)
+    control = BinaryClassificationController(
+        lambda column: np.column_stack([1 - column[:, 0], column[:, 0]]),
+        risk="fpr",
+        target_level=0.02,
+        confidence_level=0.95,
+        list_predict_params=np.array(GRID),
+        fwer_method="fixed_sequence",
+    )
+    control.calibrate(scores[:, np.newaxis], np.zeros(len(scores), dtype=int))
+    ours = certify_decline([people(scores)], 0.95)
+    assert ours.threshold == control.valid_predict_params.min()

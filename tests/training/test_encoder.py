@@ -42,7 +42,14 @@ def test_corpora_become_a_folder_that_transformers_loads(tmp_path: Path) -> None
     assert json.loads((out / FIGURES).read_text(encoding="utf-8"))["steps"] == figures["steps"] == PLAN.steps
     assert figures["unknown"] == {"calls": 0.0, "laws": 0.0}
 
+    further = replace(recipe, name="further", pretrain=replace(recipe.pretrain, start=str(out)))
+    onward = make_encoder(further, corpora=texts, folder=tmp_path / "second", out=tmp_path / "further")
+    assert [leg["recipe"] for leg in onward["before"]] == ["tiny"]
+    assert onward["before"][0]["tokens_seen"] == figures["tokens_seen"]
+    assert "- went on from tiny: 0.0M tokens" in write_encoder_card(tmp_path / "further")
+
     card = write_encoder_card(out)
+    assert "- started from statistics of the text alone" in card
     assert "| laws | MIT | 75% |" in card
     assert "tokens/s" in card
     assert str(tmp_path) not in card

@@ -5,12 +5,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 from tokenizers import Tokenizer
 from transformers import AutoConfig, BertModel
 
@@ -34,13 +36,23 @@ _PREDICTED_AT_ONCE = 64
 def contenders(encoder: Path) -> dict[str, Contender]:
     """By name; the first is the encoder in the folder, the others stand beside it."""
     return {
-        "encoder": lambda task, seed: _tuned(encoder, task, seed),
+        "encoder": lambda task, seed: tuned(encoder, task, seed),
         "random weights": lambda task, seed: _untrained(encoder, task, seed),
         "TF-IDF + linear": lambda task, _: _linear(task),
     }
 
 
-def _tuned(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
+def support_vectors(task: Task) -> NDArray[np.float64]:
+    """The margins of a linear support vector machine over the same runs of characters, (texts, labels)."""
+    features, tests = _features(task)
+    model = LinearSVC(random_state=0).fit(features, [example.labels[GROUP] for example in task.train])
+    margins: NDArray[np.float64] = model.decision_function(tests)
+    # Of two classes the library gives one column, of more one each.
+    return np.column_stack([-margins, margins]) if margins.ndim == 1 else margins
+
+
+def tuned(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
+    """Scores of the test texts, (texts, labels), by the encoder fine-tuned on the task."""
     tokenizer = load_tokenizer(encoder)
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
@@ -72,19 +84,24 @@ def _untrained(encoder: Path, task: Task, seed: int) -> NDArray[np.float64]:
         at = Path(folder)
         BertModel(AutoConfig.from_pretrained(encoder)).save_pretrained(at)
         save_tokenizer(load_tokenizer(encoder), at)
-        return _tuned(at, task, seed)
+        return tuned(at, task, seed)
 
 
 def _linear(task: Task) -> NDArray[np.float64]:
     """TF-IDF over runs of one to four characters and a logistic model, as in `training/baseline.py`."""
-    vectoriser = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, dtype=np.float32)
-    texts = [[_text(example.reading) for example in part] for part in (task.train, task.test)]
-    features = vectoriser.fit_transform(texts[0])
+    features, tests = _features(task)
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=500)
     model.fit(features, [example.labels[GROUP] for example in task.train])
     scores = np.zeros((len(task.test), len(task.labels)))
-    scores[:, model.classes_] = model.predict_proba(vectoriser.transform(texts[1]))
+    scores[:, model.classes_] = model.predict_proba(tests)
     return scores
+
+
+def _features(task: Task) -> tuple[Any, Any]:
+    """TF-IDF of runs of one to four characters, sparse: of the training texts and of the test texts."""
+    vectoriser = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, dtype=np.float32)
+    train, test = ([_text(example.reading) for example in part] for part in (task.train, task.test))
+    return vectoriser.fit_transform(train), vectoriser.transform(test)
 
 
 def _text(reading: Reading) -> str:

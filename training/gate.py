@@ -1,0 +1,235 @@
+"""Whether a challenger may take the champion's place; `python -m training gate` asks and prints the answer.
+
+Both read the same frozen orders in the same run. A figure may vary with the sample, so a challenger fails only
+where the paired bootstrap is sure of a loss larger than the margin.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from data.corpus.labels import LabelledOrder
+from data.masking import read_text
+from data.records import Reading
+from data.taxonomy import Taxonomy
+from models.bundle import Bundle
+from models.onnx_classifier import OnnxClassifier
+from training.behaviours import Suite, judge_of, run_suite
+from training.evaluate import Scored, score
+from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_at, recall_within
+from training.style_leak import style_leak
+
+_REDRAWS = 1000
+_SURE = 0.95
+_MARGIN = 0.01  # a loss of one point is let pass
+_BEHAVIOUR_MARGIN = 0.02  # more failures in all, as a share of cases
+_SLOWER = 1.25
+_REGRESSIONS = 0.02  # of what the champion was sure of and right about
+_SURELY = 0.9
+_TIMED = 60  # orders
+_BEHAVIOUR_ORDERS = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the gate; `bound` is the least or most that the figure is with confidence, where it has one."""
+
+    name: str
+    champion: str
+    challenger: str
+    passes: bool
+    bound: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenSets:
+    """What both bundles are tried on.
+
+    Attributes:
+        orders: labelled, none of which trained or calibrated either.
+        real: real orders, taken to be reasonable; may be empty.
+    """
+
+    orders: Sequence[LabelledOrder]
+    real: Sequence[Reading]
+    suite: Suite
+
+
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    bundle: Bundle
+    model: OnnxClassifier
+    scored: Scored
+    real: NDArray[np.float64]
+
+
+def gate(
+    champion: Bundle, challenger: Bundle, sets: FrozenSets, taxonomy: Taxonomy, seed: int
+) -> list[Check]:
+    """Every check; the challenger may be promoted when all pass."""
+    old, new = (_contender(bundle, sets, taxonomy) for bundle in (champion, challenger))
+    return [
+        *_figures(old, new, seed),
+        _certificate(old, new),
+        _flags(old, new, taxonomy),
+        _regressions(old, new),
+        _behaviours(old, new, sets),
+        _leak(old, new),
+        _latency(old, new, sets),
+    ]
+
+
+def gate_table(checks: Sequence[Check]) -> list[str]:
+    """Rows of a Markdown table, and the answer."""
+    rows = [
+        f"| {check.name} | {check.champion} | {check.challenger} "
+        f"| {'–' if check.bound is None else f'{check.bound:+.3f}'} | {'pass' if check.passes else '**fail**'} |"
+        for check in checks
+    ]
+    passed = all(check.passes for check in checks)
+    answer = "The challenger may be promoted." if passed else "**The challenger stays out.**"
+    head = ["| check | champion | challenger | difference at least | |", "|---|---|---|---|---|"]
+    return [*head, *rows, "", answer]
+
+
+def _contender(bundle: Bundle, sets: FrozenSets, taxonomy: Taxonomy) -> _Contender:
+    model = OnnxClassifier(bundle)
+    real = np.array([each.p_unreasonable for each in model.classify(sets.real)])
+    return _Contender(bundle, model, score(model, sets.orders, taxonomy), real)
+
+
+def _figures(old: _Contender, new: _Contender, seed: int) -> Iterator[Check]:
+    """Figures with the lower bound of the paired difference, over redrawn orders and real orders."""
+    random = np.random.default_rng(seed)
+    count, reals = len(old.scored.orders), len(old.real)
+    redraws = [
+        (random.integers(count, size=count), random.integers(reals, size=reals) if reals else None)
+        for _ in range(_REDRAWS)
+    ]
+    for name, figure in _FIGURES.items():
+        if name.endswith("real orders") and not reals:
+            continue
+        everything = (np.arange(count), np.arange(reals) if reals else None)
+        before, after = (figure(each, *everything) for each in (old, new))
+        gaps = [figure(new, *rows) - figure(old, *rows) for rows in redraws]
+        yield Check(
+            name,
+            f"{before:.3f}",
+            f"{after:.3f}",
+            passes=float(np.quantile(gaps, _SURE)) >= -_MARGIN,
+            bound=float(np.quantile(gaps, 1 - _SURE)),
+        )
+
+
+_Rows = NDArray[np.int64]
+
+
+def _auc(each: _Contender, rows: _Rows, _: _Rows | None) -> float:
+    return float(roc_auc_score(each.scored.unreasonable[rows], each.scored.p_unreasonable[rows]))
+
+
+def _recall(each: _Contender, rows: _Rows, _: _Rows | None) -> float:
+    return recall_at(each.scored.unreasonable[rows], each.scored.p_unreasonable[rows], FALSE_FLAGS)
+
+
+def _recall_real(each: _Contender, rows: _Rows, reals: _Rows | None) -> float:
+    return recall_within(
+        each.scored.unreasonable[rows],
+        each.scored.p_unreasonable[rows],
+        each.real[reals],
+        false_share=FALSE_FLAGS,
+        real_share=REAL_FLAGS,
+    )
+
+
+def _right(group: str) -> Callable[[_Contender, _Rows, _Rows | None], float]:
+    def figure(each: _Contender, rows: _Rows, _: _Rows | None) -> float:
+        codes = each.scored.taxonomy.groups[group]
+        said = each.scored.probabilities[group][rows].argmax(axis=1)
+        true = [codes.index(getattr(each.scored.orders[row], group)) for row in rows]
+        return float(np.mean(said == np.array(true)))
+
+    return figure
+
+
+_FIGURES: dict[str, Callable[[_Contender, _Rows, _Rows | None], float]] = {
+    "verdict AUC": _auc,
+    "recall at 2 % false flags": _recall,
+    "recall at 2 % and at 0.1 % of real orders": _recall_real,
+    "verdict and ground named rightly": _right("verdict"),
+    "kind named rightly": _right("kind"),
+    "subject named rightly": _right("subject"),
+}
+
+
+def _certificate(old: _Contender, new: _Contender) -> Check:
+    """A challenger without thresholds would send every order to people."""
+    before, after = (each.bundle.thresholds for each in (old, new))
+    shown = [f"decline {each.decline}, dispatch {each.dispatch}" for each in (before, after)]
+    lost = (before.decline is not None and after.decline is None) or (
+        before.dispatch is not None and after.dispatch is None
+    )
+    return Check("certified thresholds", *shown, passes=not lost)
+
+
+def _flags(old: _Contender, new: _Contender, taxonomy: Taxonomy) -> Check:
+    """Protective flags found, all kinds together: none may become rarer by more than the margin."""
+    found = []
+    for each in (old, new):
+        limits = np.array([each.bundle.thresholds.flags[code] for code in taxonomy.flag_codes])
+        raised = each.scored.raised
+        found.append(float((each.scored.flags >= limits)[raised].mean()) if raised.any() else 1.0)
+    before, after = found
+    return Check("flags found", f"{before:.3f}", f"{after:.3f}", passes=after >= before - _MARGIN)
+
+
+def _regressions(old: _Contender, new: _Contender) -> Check:
+    """Orders that the champion judged rightly and surely, and the challenger wrongly."""
+    sure = old.scored.right & (old.scored.confidence >= _SURELY)
+    lost = float((~new.scored.right)[sure].mean()) if sure.any() else 0.0
+    return Check("sure and right before, wrong now", "0", f"{lost:.2%}", passes=lost <= _REGRESSIONS)
+
+
+def _behaviours(old: _Contender, new: _Contender, sets: FrozenSets) -> Check:
+    shares = []
+    orders = [(order.title, order.content) for order in sets.orders[:_BEHAVIOUR_ORDERS]]
+    for each in (old, new):
+        found = run_suite(judge_of(each.model), sets.suite, orders)
+        shares.append(sum(row.failures for row in found) / sum(row.cases for row in found))
+    before, after = shares
+    return Check(
+        "behaviours failed", f"{before:.2%}", f"{after:.2%}", passes=after <= before + _BEHAVIOUR_MARGIN
+    )
+
+
+def _leak(old: _Contender, new: _Contender) -> Check:
+    leaks = []
+    for each in (old, new):
+        good = ~each.scored.unreasonable
+        regions = np.array([order.region for order in each.scored.orders])
+        leaks.append(style_leak(each.scored.p_unreasonable[good], regions[good], each.real))
+    before, after = leaks
+    shown = [f"{leak.authored:.3f}" if leak.authored is not None else "–" for leak in leaks]
+    return Check("source told from the score", *shown, passes=after.passes or not before.passes)
+
+
+def _latency(old: _Contender, new: _Contender, sets: FrozenSets) -> Check:
+    """Turn by turn, so that whatever else the machine does slows both."""
+    readings = [read_text(order.title, order.content).reading for order in sets.orders[:_TIMED]]
+    spent: tuple[list[float], list[float]] = ([], [])
+    for reading in readings:
+        for times, each in zip(spent, (old, new), strict=True):
+            started = time.perf_counter()
+            each.model.logits(reading)
+            times.append(time.perf_counter() - started)
+    before, after = (median(times) * 1000 for times in spent)
+    return Check(
+        "median milliseconds an order", f"{before:.1f}", f"{after:.1f}", passes=after <= _SLOWER * before
+    )
