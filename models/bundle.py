@@ -23,12 +23,13 @@ from data.taxonomy import Taxonomy
 
 FORMAT = 2
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-GRAPH, TOKENIZER, SETTINGS, CERTIFICATE, CARD = (
+GRAPH, TOKENIZER, SETTINGS, CERTIFICATE, CARD, PUBLIC_RECORD = (
     "model.onnx",
     "tokenizer.json",
     "settings.json",
     "certificate.json",
     "CARD.md",
+    "RECORD.zh-CN.md",
 )
 PUBLISHERS = Path(__file__).resolve().parent / "reference" / "publishers.toml"
 

@@ -1,17 +1,13 @@
-"""Scores a classifier on labelled orders, compares graphs, draws the pictures; `training/run.py` calls it."""
+"""Scores a classifier on labelled orders and compares graphs; `training/run.py` calls it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix
 from tokenizers import Tokenizer
 
 from data.corpus.labels import LabelledOrder
@@ -113,84 +109,3 @@ def agreement(one: OnnxClassifier, other: OnnxClassifier, orders: Sequence[Label
     pairs = zip(one.classify(readings), other.classify(readings), strict=True)
     same = [(a.p_unreasonable >= 0.5) == (b.p_unreasonable >= 0.5) for a, b in pairs]
     return float(np.mean(same))
-
-
-def draw_plots(
-    scored: Scored, folder: Path, taxonomy: Taxonomy, baseline: NDArray[np.float64] | None = None
-) -> None:
-    """Reliability, risk against coverage, a flag's cost (beside the baseline) and confusion matrices."""
-    mpl.use("Agg")
-    folder.mkdir(parents=True, exist_ok=True)
-    _reliability(scored).savefig(folder / "reliability.png", dpi=110)
-    _risk_coverage(scored).savefig(folder / "risk_coverage.png", dpi=110)
-    _flags(scored, baseline).savefig(folder / "flags.png", dpi=110)
-    for group, codes in taxonomy.groups.items():
-        _confusion(scored, group, codes).savefig(folder / f"confusion_{group}.png", dpi=110)
-
-
-def _reliability(scored: Scored) -> Figure:
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
-    order = np.argsort(scored.p_unreasonable, kind="stable")
-    bins = [rows for rows in np.array_split(order, 12) if len(rows)]
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
-    axes.plot(
-        [scored.p_unreasonable[rows].mean() for rows in bins],
-        [scored.unreasonable[rows].mean() for rows in bins],
-        marker="o",
-    )
-    axes.set(xlabel="P(unreasonable)", ylabel="share unreasonable", title="Reliability, bins of equal count")
-    return figure
-
-
-def _risk_coverage(scored: Scored) -> Figure:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    order = np.argsort(-scored.confidence, kind="stable")
-    wrong = ~scored.right[order]
-    answered = np.arange(1, len(order) + 1)
-    axes.plot(answered / len(order), np.cumsum(wrong) / answered)
-    axes.set(xlabel="share answered, surest first", ylabel="share of these wrong", title="Risk and coverage")
-    return figure
-
-
-def _flags(scored: Scored, baseline: NDArray[np.float64] | None) -> Figure:
-    """Recall of unreasonable orders against the share of reasonable ones flagged, low shares spread out."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.subplots()
-    curves = {"encoder": scored.p_unreasonable}
-    if baseline is not None:
-        curves["TF-IDF + linear"] = baseline
-    for name, p in curves.items():
-        thresholds = np.unique(p)[::-1]
-        false = [(p[~scored.unreasonable] >= t).mean() for t in thresholds]
-        found = [(p[scored.unreasonable] >= t).mean() for t in thresholds]
-        axes.step(false, found, where="post", label=name)
-    axes.set(
-        xscale="symlog",
-        xlim=(0, 1),
-        xlabel="share of reasonable orders flagged",
-        ylabel="share of unreasonable orders found",
-        title="What a flag costs",
-    )
-    axes.set_xscale("symlog", linthresh=0.01)
-    axes.legend()
-    return figure
-
-
-def _confusion(scored: Scored, group: str, codes: tuple[str, ...]) -> Figure:
-    said = [codes[place] for place in scored.probabilities[group].argmax(axis=1)]
-    true = [getattr(order, group) for order in scored.orders]
-    counts = confusion_matrix(true, said, labels=list(codes))
-    size = 2.5 + 0.42 * len(codes)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(codes)), codes, rotation=90)
-    axes.set_yticks(range(len(codes)), codes)
-    for (row, column), count in np.ndenumerate(counts):
-        if count:
-            dark = count > counts[row].sum() / 2
-            axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axes.set(xlabel="said", ylabel="true", title=group)
-    return figure

@@ -1,7 +1,7 @@
 """Whether a challenger may take the champion's place; `python -m training gate` asks and prints the answer.
 
-Both read the same frozen orders in the same run. A figure may vary with the sample, so a challenger fails only
-where the paired bootstrap is sure of a loss larger than the margin.
+Both read the same frozen orders in the same run. A figure varies with the sample, so a challenger fails
+only where the paired bootstrap is sure of a loss larger than the margin.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from data.records import Reading
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle
 from models.onnx_classifier import OnnxClassifier
-from training.behaviours import Suite, judge_of, run_suite
+from training.behaviours import Capability, Suite, judge_of, run_suite
 from training.evaluate import Scored, score
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_at, recall_within
 from training.style_leak import style_leak
 
-_REDRAWS = 1000
 _SURE = 0.95
 _MARGIN = 0.01  # a loss of one point is let pass
-_BEHAVIOUR_MARGIN = 0.02  # more failures in all, as a share of cases
+_BEHAVIOUR_MARGIN = 0.02  # more failures, as a share of the cases of one kind
 _SLOWER = 1.25
 _REGRESSIONS = 0.02  # of what the champion was sure of and right about
 _SURELY = 0.9
@@ -39,7 +38,7 @@ _BEHAVIOUR_ORDERS = 150
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the gate; `bound` is the least or most that the figure is with confidence, where it has one."""
+    """One line of the gate; `bound` is the least that the difference is, at 95 %, where it was redrawn."""
 
     name: str
     champion: str
@@ -71,12 +70,17 @@ class _Contender:
 
 
 def gate(
-    champion: Bundle, challenger: Bundle, sets: FrozenSets, taxonomy: Taxonomy, seed: int
+    champion: Bundle,
+    challenger: Bundle,
+    sets: FrozenSets,
+    taxonomy: Taxonomy,
+    seed: int,
+    redraws: int = 1000,
 ) -> list[Check]:
     """Every check; the challenger may be promoted when all pass."""
     old, new = (_contender(bundle, sets, taxonomy) for bundle in (champion, challenger))
     return [
-        *_figures(old, new, seed),
+        *_figures(old, new, seed, redraws),
         _certificate(old, new),
         _flags(old, new, taxonomy),
         _regressions(old, new),
@@ -88,15 +92,15 @@ def gate(
 
 def gate_table(checks: Sequence[Check]) -> list[str]:
     """Rows of a Markdown table, and the answer."""
-    rows = [
-        f"| {check.name} | {check.champion} | {check.challenger} "
-        f"| {'–' if check.bound is None else f'{check.bound:+.3f}'} | {'pass' if check.passes else '**fail**'} |"
-        for check in checks
-    ]
+    rows = []
+    for check in checks:
+        bound = "–" if check.bound is None else f"{check.bound:+.3f}"
+        answer = "pass" if check.passes else "**fail**"
+        rows.append(f"| {check.name} | {check.champion} | {check.challenger} | {bound} | {answer} |")
     passed = all(check.passes for check in checks)
-    answer = "The challenger may be promoted." if passed else "**The challenger stays out.**"
+    verdict = "The challenger may be promoted." if passed else "**The challenger stays out.**"
     head = ["| check | champion | challenger | difference at least | |", "|---|---|---|---|---|"]
-    return [*head, *rows, "", answer]
+    return [*head, *rows, "", verdict]
 
 
 def _contender(bundle: Bundle, sets: FrozenSets, taxonomy: Taxonomy) -> _Contender:
@@ -105,20 +109,20 @@ def _contender(bundle: Bundle, sets: FrozenSets, taxonomy: Taxonomy) -> _Contend
     return _Contender(bundle, model, score(model, sets.orders, taxonomy), real)
 
 
-def _figures(old: _Contender, new: _Contender, seed: int) -> Iterator[Check]:
+def _figures(old: _Contender, new: _Contender, seed: int, redraws: int) -> Iterator[Check]:
     """Figures with the lower bound of the paired difference, over redrawn orders and real orders."""
     random = np.random.default_rng(seed)
     count, reals = len(old.scored.orders), len(old.real)
-    redraws = [
+    drawn = [
         (random.integers(count, size=count), random.integers(reals, size=reals) if reals else None)
-        for _ in range(_REDRAWS)
+        for _ in range(redraws)
     ]
     for name, figure in _FIGURES.items():
         if name.endswith("real orders") and not reals:
             continue
         everything = (np.arange(count), np.arange(reals) if reals else None)
         before, after = (figure(each, *everything) for each in (old, new))
-        gaps = [figure(new, *rows) - figure(old, *rows) for rows in redraws]
+        gaps = [figure(new, *rows) - figure(old, *rows) for rows in drawn]
         yield Check(
             name,
             f"{before:.3f}",
@@ -172,11 +176,11 @@ _FIGURES: dict[str, Callable[[_Contender, _Rows, _Rows | None], float]] = {
 def _certificate(old: _Contender, new: _Contender) -> Check:
     """A challenger without thresholds would send every order to people."""
     before, after = (each.bundle.thresholds for each in (old, new))
-    shown = [f"decline {each.decline}, dispatch {each.dispatch}" for each in (before, after)]
+    old_shown, new_shown = (f"decline {each.decline}, dispatch {each.dispatch}" for each in (before, after))
     lost = (before.decline is not None and after.decline is None) or (
         before.dispatch is not None and after.dispatch is None
     )
-    return Check("certified thresholds", *shown, passes=not lost)
+    return Check("certified thresholds", old_shown, new_shown, passes=not lost)
 
 
 def _flags(old: _Contender, new: _Contender, taxonomy: Taxonomy) -> Check:
@@ -198,15 +202,24 @@ def _regressions(old: _Contender, new: _Contender) -> Check:
 
 
 def _behaviours(old: _Contender, new: _Contender, sets: FrozenSets) -> Check:
-    shares = []
+    """Failures by kind of behaviour: none may become commoner by more than the margin."""
     orders = [(order.title, order.content) for order in sets.orders[:_BEHAVIOUR_ORDERS]]
-    for each in (old, new):
-        found = run_suite(judge_of(each.model), sets.suite, orders)
-        shares.append(sum(row.failures for row in found) / sum(row.cases for row in found))
-    before, after = shares
-    return Check(
-        "behaviours failed", f"{before:.2%}", f"{after:.2%}", passes=after <= before + _BEHAVIOUR_MARGIN
+    before, after = (_failures(run_suite(judge_of(each.model), sets.suite, orders)) for each in (old, new))
+    old_shown, new_shown = (
+        ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()) for shares in (before, after)
     )
+    worse = any(after[kind] > before[kind] + _BEHAVIOUR_MARGIN for kind in before)
+    return Check("behaviours failed", old_shown, new_shown, passes=not worse)
+
+
+def _failures(found: Sequence[Capability]) -> dict[str, float]:
+    """Kind -> share of its cases that failed."""
+    kinds = dict.fromkeys(row.kind for row in found)
+    return {
+        kind: sum(row.failures for row in found if row.kind == kind)
+        / max(1, sum(row.cases for row in found if row.kind == kind))
+        for kind in kinds
+    }
 
 
 def _leak(old: _Contender, new: _Contender) -> Check:
@@ -216,8 +229,8 @@ def _leak(old: _Contender, new: _Contender) -> Check:
         regions = np.array([order.region for order in each.scored.orders])
         leaks.append(style_leak(each.scored.p_unreasonable[good], regions[good], each.real))
     before, after = leaks
-    shown = [f"{leak.authored:.3f}" if leak.authored is not None else "–" for leak in leaks]
-    return Check("source told from the score", *shown, passes=after.passes or not before.passes)
+    old_shown, new_shown = ("–" if leak.authored is None else f"{leak.authored:.3f}" for leak in leaks)
+    return Check("source told from the score", old_shown, new_shown, passes=after.passes or not before.passes)
 
 
 def _latency(old: _Contender, new: _Contender, sets: FrozenSets) -> Check:

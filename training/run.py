@@ -28,12 +28,11 @@ from models.bundle import Bundle
 from models.onnx_classifier import OnnxClassifier
 from models.rules import Rules
 from training import baseline
-from training.baseline import Baseline
 from training.behaviours import judge_of, read_suite, run_suite
 from training.calibrate import fit_flag_temperature, fit_temperature
 from training.card import CardFacts, write_card
 from training.encoder import FIGURES, folder_digest, load_tokenizer
-from training.evaluate import Scored, draw_plots, score
+from training.evaluate import Scored, score
 from training.examples import (
     LabelSlices,
     authored,
@@ -46,13 +45,17 @@ from training.finetune import finetune
 from training.flags import flag_figures, flag_threshold
 from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
+from training.plots import Costs, draw_plots
 from training.promises import crossed, promised
+from training.public_record import write_public_record
 from training.recipe import Recipe
+from training.report import write_report
 from training.slices import slices
 from training.stages import Stages
 from training.style_leak import StyleLeak, style_leak
 
 _BEHAVIOUR_ORDERS = 150
+_SHOWN_AT_ONCE = 100  # texts between two moves of the progress bar
 
 
 def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
@@ -109,6 +112,8 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     linear = baseline.fit(snapshot, taxonomy)
     real = real_orders(external)
     p_real = _p_unreasonable(model, real)
+    ours = Costs(test.p_unreasonable, p_real)
+    theirs = Costs(linear.p_unreasonable(test.orders), linear.p_of_readings(real) if real else np.zeros(0))
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
@@ -125,7 +130,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
             for place, code in enumerate(taxonomy.flag_codes)
         },
-        recall_within=_recall_within(test, real, p_real, linear),
+        recall_within=(_recall_within(test, ours), _recall_within(test, theirs)),
         crossed=crossed(promise, test, p_real),
         slices=slices(test.orders, test.p_unreasonable, p_real),
         leak=_leak((calibration, test), p_real),
@@ -135,7 +140,10 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             [(order.title, order.content) for order in snapshot.test[:_BEHAVIOUR_ORDERS]],
         ),
     )
-    draw_plots(test, folder / "plots", taxonomy, linear.p_unreasonable(snapshot.test))
+    plots = folder / "plots"
+    draw_plots(test, plots, taxonomy, ours, theirs)
+    card = write_card(facts)
+    (folder / "REPORT.html").write_text(write_report(card, test, plots), encoding="utf-8")
     return bundles.write_bundle(
         out,
         recipe.name,
@@ -152,7 +160,8 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
                 }
             ),
             bundles.CERTIFICATE: _json(promise),
-            bundles.CARD: write_card(facts).encode(),
+            bundles.CARD: card.encode(),
+            bundles.PUBLIC_RECORD: write_public_record(facts).encode(),
         },
         {
             "taxonomy": taxonomy.version,
@@ -178,21 +187,13 @@ def _texts(snapshot: Snapshot) -> str:
     return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
 
 
-def _recall_within(
-    test: Scored, real: Sequence[Reading], p_real: NDArray[np.float64], linear: Baseline
-) -> tuple[float | None, float | None]:
-    """Of the model and of the baseline, where there are real orders to keep from flagging."""
-    if not real:
-        return None, None
-    scores = (
-        (test.p_unreasonable, p_real),
-        (linear.p_unreasonable(test.orders), linear.p_of_readings(real)),
+def _recall_within(test: Scored, costs: Costs) -> float | None:
+    """Where there are real orders to keep from flagging."""
+    if not len(costs.real):
+        return None
+    return recall_within(
+        test.unreasonable, costs.orders, costs.real, false_share=FALSE_FLAGS, real_share=REAL_FLAGS
     )
-    first, second = (
-        recall_within(test.unreasonable, here, there, false_share=FALSE_FLAGS, real_share=REAL_FLAGS)
-        for here, there in scores
-    )
-    return first, second
 
 
 def _leak(parts: Sequence[Scored], p_real: NDArray[np.float64]) -> StyleLeak:
@@ -238,8 +239,13 @@ def _with_temperatures(unfitted: Bundle, snapshot: Snapshot, taxonomy: Taxonomy)
 
 
 def _p_unreasonable(model: OnnxClassifier, readings: Sequence[Reading]) -> NDArray[np.float64]:
-    bar = tqdm(readings, desc="real texts", unit="text", disable=not readings)
-    return np.array([prediction.p_unreasonable for prediction in model.classify(bar)])
+    found: list[float] = []
+    with tqdm(total=len(readings), desc="real texts", unit="text", disable=not readings) as bar:
+        for start in range(0, len(readings), _SHOWN_AT_ONCE):
+            part = readings[start : start + _SHOWN_AT_ONCE]
+            found += [prediction.p_unreasonable for prediction in model.classify(part)]
+            bar.update(len(part))
+    return np.array(found)
 
 
 def _figures(path: Path) -> dict[str, Any]:

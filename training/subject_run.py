@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from statistics import fmean, pstdev
 
@@ -40,9 +41,7 @@ def run_subjects(recipe: SubjectRecipe, *, external: Path, folder: Path) -> Path
     inputs = f"{recipe.finetune} {folder_digest(encoder)} {len(task.train)} {len(task.test)}"
     found = []
     for seed in recipe.seeds:
-        made = stages.once(
-            f"seed-{seed}", inputs, lambda at, seed=seed: np.save(at / _SCORES, tuned(encoder, task, seed))
-        )
+        made = stages.once(f"seed-{seed}", inputs, partial(_keep_scores, encoder, task, seed))
         found.append(np.load(made / _SCORES))
     linear = contenders(encoder)["TF-IDF + linear"](task, 0)
     report = folder / REPORT
@@ -50,6 +49,10 @@ def run_subjects(recipe: SubjectRecipe, *, external: Path, folder: Path) -> Path
     report.write_text("\n".join(lines) + "\n", encoding="utf-8")
     _confusion(task, found[0]).savefig(folder / "confusion.png", dpi=110)
     return report
+
+
+def _keep_scores(encoder: Path, task: Task, seed: int, at: Path) -> None:
+    np.save(at / _SCORES, tuned(encoder, task, seed))
 
 
 def _lines(
