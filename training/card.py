@@ -199,6 +199,9 @@ def _certificate(facts: CardFacts) -> Iterable[str]:
                 f"  - at most {promise['risk']:.1%} of {promise['bounds']}: {promise['errors']} of "
                 f"{promise['orders']}, bound {promise['upper_bound']:.3%} ({promise['source']})"
             )
+    if separate := certificate.get("separately"):
+        listed = ", ".join(f"{line['code']} {line['upper_bound']:.2%}" for line in separate)
+        yield f"- Wrong declines by subject, and by the ground that would be given, each by itself: {listed}."
     crossed = facts.crossed
     if crossed is not None:
         real = "" if crossed.real is None else f", {crossed.real:.2%} of {facts.real_orders} real orders"

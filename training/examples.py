@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.corpus.labels import LabelledOrder
+from data.corpus.readings import MessageReading, message_digest
 from data.errors import BadInput, NotFound
 from data.masking import read_text
 from data.records import REASONABLE, Reading
@@ -74,10 +75,13 @@ def authored(orders: Iterable[LabelledOrder], taxonomy: Taxonomy) -> list[Exampl
     ]
 
 
-def real_messages(folder: Path, taxonomy: Taxonomy) -> list[Example]:
+def real_messages(
+    folder: Path, taxonomy: Taxonomy, readings: Mapping[str, MessageReading] | None = None
+) -> list[Example]:
     """Citizens' messages, each text once: weakly reasonable, with the subject where it is known.
 
-    Of 700 such messages that two readers labelled, two were unreasonable.
+    Of 700 such messages that two readers labelled, two were unreasonable. A message that is among the
+    `readings` has all that its reader decided, and is not weak.
 
     Raises:
         NotFound: a file is missing.
@@ -88,12 +92,16 @@ def real_messages(folder: Path, taxonomy: Taxonomy) -> list[Example]:
     found: dict[Reading, Example] = {}
     for name in MESSAGES:
         for row in _rows(folder / name):
+            reading = read_text(row["title"], row["content"]).reading
+            read = (readings or {}).get(message_digest(row["title"], row["content"]))
+            if read is not None:
+                found.setdefault(reading, _read_example(reading, read, taxonomy))
+                continue
             labels = {"verdict": verdict}
             if (subject := row.get("subject")) is not None:
                 if subject not in subjects:
                     raise BadInput("subject_unknown", f"{name.name} 中有分类表之外的主题。")
                 labels["subject"] = subjects.index(subject)
-            reading = read_text(row["title"], row["content"]).reading
             found.setdefault(reading, Example(reading, labels, weak=True))
     return list(found.values())
 
@@ -122,6 +130,12 @@ def messages_digest(folder: Path) -> str:
         except FileNotFoundError as error:
             raise _missing(name) from error
     return digest.hexdigest()
+
+
+def _read_example(reading: Reading, read: MessageReading, taxonomy: Taxonomy) -> Example:
+    codes = {"verdict": read.verdict, "kind": read.kind, "subject": read.subject}
+    labels = {group: taxonomy.groups[group].index(code) for group, code in codes.items()}
+    return Example(reading, labels, flags=tuple(map(taxonomy.flag_codes.index, read.flags)))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

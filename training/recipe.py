@@ -171,12 +171,14 @@ class Recipe:
     """Everything that decides what a run makes, apart from the files it reads.
 
     `encoder` is the folder of a Chinese BERT, ours or anybody's; relative to the project's root.
+    With `readings`, what readers decided about real messages trains; it always calibrates.
     """
 
     name: Name
     seed: int
     split: SplitPlan
     encoder: str
+    readings: bool
     finetune: FinetunePlan
     certificate: CertificatePlan
 

@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import LabelledOrder, as_line, read_folder
+from data.corpus.readings import READINGS, read_readings
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
 from data.masking import MASKING_VERSION
-from data.records import Reading, Thresholds
+from data.records import Prediction, Reading, Thresholds
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
@@ -34,6 +35,7 @@ from training.card import CardFacts, write_card
 from training.encoder import FIGURES, folder_digest, load_tokenizer
 from training.evaluate import Scored, score
 from training.examples import (
+    Example,
     LabelSlices,
     authored,
     held_back,
@@ -76,14 +78,12 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     encoder = ROOT / recipe.encoder
     tokenizer = load_tokenizer(encoder)
     weak = recipe.finetune.weak_share > 0
-    messages, kept = held_back(
-        real_messages(external, taxonomy) if weak else [], recipe.certificate.real_share
-    )
+    messages, kept = _messages(recipe, external, taxonomy) if weak else ([], [])
     classifier = stages.once(
         "classifier",
         f"{recipe.digest('finetune')} {recipe.certificate.real_share} {folder_digest(encoder)} "
         f"{_texts(snapshot)} {MASKING_VERSION} {taxonomy.groups} {taxonomy.flag_codes} "
-        f"{messages_digest(external) if weak else ''}",
+        f"{messages_digest(external) if weak else ''}{_readings_digest() if recipe.readings else ''}",
         lambda at: finetune(
             recipe.finetune,
             encoder,
@@ -106,12 +106,14 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         code: flag_threshold(calibration.flags[:, place], calibration.raised[:, place])
         for place, code in enumerate(taxonomy.flag_codes)
     }
-    promise, broken = promised(recipe, calibration, _p_unreasonable(model, [each.reading for each in kept]))
+    promise, broken = promised(
+        recipe, calibration, kept, _predictions(model, [each.reading for each in kept])
+    )
     promise["snapshot"] = snapshot.digest
 
     linear = baseline.fit(snapshot, taxonomy)
     real = real_orders(external)
-    p_real = _p_unreasonable(model, real)
+    p_real = np.array([each.p_unreasonable for each in _predictions(model, real)])
     ours = Costs(test.p_unreasonable, p_real)
     theirs = Costs(linear.p_unreasonable(test.orders), linear.p_of_readings(real) if real else np.zeros(0))
     facts = CardFacts(
@@ -238,14 +240,25 @@ def _with_temperatures(unfitted: Bundle, snapshot: Snapshot, taxonomy: Taxonomy)
     return replace(unfitted, temperatures=temperatures)
 
 
-def _p_unreasonable(model: OnnxClassifier, readings: Sequence[Reading]) -> NDArray[np.float64]:
-    found: list[float] = []
+def _messages(recipe: Recipe, external: Path, taxonomy: Taxonomy) -> tuple[list[Example], list[Example]]:
+    """Real messages that train, and those kept to calibrate on, where a reader's word always counts."""
+    share = recipe.certificate.real_share
+    read = real_messages(external, taxonomy, read_readings())
+    training = read if recipe.readings else real_messages(external, taxonomy)
+    return held_back(training, share)[0], held_back(read, share)[1]
+
+
+def _readings_digest() -> str:
+    return hashlib.sha256(READINGS.read_bytes()).hexdigest()
+
+
+def _predictions(model: OnnxClassifier, readings: Sequence[Reading]) -> list[Prediction]:
+    found: list[Prediction] = []
     with tqdm(total=len(readings), desc="real texts", unit="text", disable=not readings) as bar:
         for start in range(0, len(readings), _SHOWN_AT_ONCE):
-            part = readings[start : start + _SHOWN_AT_ONCE]
-            found += [prediction.p_unreasonable for prediction in model.classify(part)]
-            bar.update(len(part))
-    return np.array(found)
+            found += model.classify(readings[start : start + _SHOWN_AT_ONCE])
+            bar.update(len(found) - bar.n)
+    return found
 
 
 def _figures(path: Path) -> dict[str, Any]:

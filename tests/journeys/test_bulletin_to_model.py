@@ -71,6 +71,7 @@ RECIPE = f"""
 name = "journey"
 seed = 7
 encoder = "ENCODER"
+readings = true
 
 [split]
 train = ["{TRAIN}"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.corpus.labels import read_folder
+from data.corpus.readings import MessageReading, message_digest
 from data.errors import BadInput, NotFound
 from data.records import Reading
 from data.taxonomy import Taxonomy
@@ -79,3 +80,16 @@ def test_what_calibrates_is_kept_from_training_by_its_text() -> None:
     retitled = [replace(example, reading=Reading("", example.reading.content)) for example in kept]
     assert held_back(retitled, 0.45) == ([], retitled)
     assert held_back(messages, 0.0) == (messages, [])
+
+
+def test_what_a_reader_decided_takes_the_place_of_a_presumption(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    write(tmp_path / MESSAGES[0], {"title": "房屋", "content": "漏水", "subject": "urban_rural"})
+    write(tmp_path / MESSAGES[1], {"title": "判决", "content": "要求改判"})
+    read = MessageReading("legal_route", "help", "political_legal", ("vulnerable",), sure=True)
+    readings = {message_digest("判决", "要求改判"): read}
+    first, second = real_messages(tmp_path, taxonomy, readings)
+    assert first.weak
+    assert not second.weak
+    assert taxonomy.verdicts[second.labels["verdict"]] == "legal_route"
+    assert taxonomy.groups["kind"][second.labels["kind"]] == "help"
+    assert second.flags == (taxonomy.flag_codes.index("vulnerable"),)

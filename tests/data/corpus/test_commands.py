@@ -24,9 +24,9 @@ def test_snapshot_freezes_the_committed_labels(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "out")
     assert {name: file.orders for name, file in manifest.files.items()} == {
-        "train.jsonl": 3152,
+        "train.jsonl": 6949,
         "calibration.jsonl": 576,
-        "test.jsonl": 618,
+        "test.jsonl": 3701,
     }
     assert manifest.digest in done.stdout
 
