@@ -1,4 +1,4 @@
 {
- "publisher": "ESIkPSdYBFnwPmnD9axkcB2bYWtE8SL6gcpBX41euMs=",
- "signature": "oUHLse8lqcDvIweQ9hb1Yx06UODM1pZkLjYjtiBjsdoLphffisBgfGN0IclUj4Oag1Y+Ltw02BahYn8O/94UCw=="
+ "publisher": "CxJ9RSK+LSKb+ckE/QGHpXtYSfxkA3/m7G7Zw0GtJ78=",
+ "signature": "B4qQyfG6IcSV/VRqN8UKEihR53dpkFl9sC+0QSXhWvCfLXdasDHej9Zy18QM2fJ3G5iqO391vycdZKIobTSNDA=="
 }
