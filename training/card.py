@@ -206,8 +206,9 @@ def _certificate(facts: CardFacts) -> Iterable[str]:
     if crossed is not None:
         real = "" if crossed.real is None else f", {crossed.real:.2%} of {facts.real_orders} real orders"
         yield (
-            "- What the decline threshold does on orders that it never saw: recommends to decline "
+            "- What the thresholds do on orders that they never saw: recommend to decline "
             f"{crossed.found:.1%} of the unreasonable and {crossed.look_alikes:.1%} of the reasonable ones "
-            f"of the test region{real}."
+            f"of the test{real}; dispatch {crossed.waved_through:.1%} of the reasonable and "
+            f"{crossed.missed:.1%} of the unreasonable ones."
         )
     yield f"- Method: {certificate['method']}. {certificate['limits']}"

@@ -27,17 +27,21 @@ _LOOSEST = 0.05  # a bound above it promises nothing
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """Shares that the decline threshold recommends to decline; these orders trained and calibrated nothing.
+    """What the thresholds do to orders that trained and calibrated nothing, in shares.
 
     Attributes:
-        look_alikes: of the test region's reasonable orders.
-        real: of real orders, all presumed reasonable; None without them.
-        found: of the test region's unreasonable orders.
+        look_alikes: of the test's reasonable orders, those recommended for declining.
+        real: the same of real orders, all presumed reasonable; None without them.
+        found: the same of the test's unreasonable orders.
+        missed: of the test's unreasonable orders, those dispatched without review.
+        waved_through: the same of its reasonable ones, which is what dispatch is for.
     """
 
     look_alikes: float
     real: float | None
     found: float
+    missed: float
+    waved_through: float
 
 
 def promised(
@@ -134,13 +138,17 @@ def _separately(
 
 
 def crossed(promise: dict[str, Any], test: Scored, p_real: NDArray[np.float64]) -> Crossed | None:
-    """What the decline threshold did to orders that neither trained nor calibrated; None without one."""
-    threshold = promise["decline"]["threshold"]
-    if threshold is None:
+    """Count what crosses either threshold; None without a threshold to decline."""
+    decline, dispatch = (promise[name]["threshold"] for name in ("decline", "dispatch"))
+    if decline is None:
         return None
-    over = test.p_unreasonable >= threshold
+    wrong = test.unreasonable
+    over = test.p_unreasonable >= decline
+    under = test.p_unreasonable <= (-1.0 if dispatch is None else dispatch)
     return Crossed(
-        look_alikes=float(over[~test.unreasonable].mean()),
-        real=float((p_real >= threshold).mean()) if len(p_real) else None,
-        found=float(over[test.unreasonable].mean()),
+        look_alikes=float(over[~wrong].mean()),
+        real=float((p_real >= decline).mean()) if len(p_real) else None,
+        found=float(over[wrong].mean()),
+        missed=float(under[wrong].mean()),
+        waved_through=float(under[~wrong].mean()),
     )

@@ -42,7 +42,7 @@ def test_the_queue_puts_harm_first_and_is_read_by_pages(service: Service) -> Non
     assert seen == expected
     first = whole["items"][0]
     assert first["urgency"] == "urgent"
-    assert [flag["code"] for flag in first["flags"]] == ["self_harm"]
+    assert "self_harm" in {flag["code"] for flag in first["flags"]}  # the model may raise others
 
 
 def test_the_queue_by_status(service: Service) -> None:

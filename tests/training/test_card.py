@@ -42,7 +42,7 @@ def facts() -> CardFacts:
         real_orders=5000,
         recall_within=(0.7, None),
         slices=[Slice("region", "w4", 618, 274, 0.9, 0.4, None, 0.95)],
-        crossed=Crossed(look_alikes=0.01, real=0.0008, found=0.45),
+        crossed=Crossed(look_alikes=0.01, real=0.0008, found=0.45, missed=0.03, waved_through=0.4),
         leak=StyleLeak(0.61, ("w4", 0.8)),
         behaviours=[Capability("invariance", "politeness", 8, 2)],
     )
@@ -69,7 +69,8 @@ def test_a_missing_certificate_is_said() -> None:
     assert "Of 1,000 redrawn calibrations 1.2% break it." in card
     assert "  - at most 2.0% of look-alikes: 0 of 400, bound 0.918% (w3)" in card
     assert "- **dispatch: none.** No threshold keeps every promise:" in card
-    assert "45.0% of the unreasonable and 1.0% of the reasonable ones of the test region, 0.08% of" in card
+    assert "45.0% of the unreasonable and 1.0% of the reasonable ones of the test, 0.08% of" in card
+    assert "dispatch 40.0% of the reasonable and 3.0% of the unreasonable ones." in card
 
 
 def test_an_encoder_from_elsewhere_is_named_without_its_path() -> None:

@@ -81,6 +81,7 @@ def test_what_crosses_is_counted_on_other_orders(calibration: Scored) -> None:
     seen = crossed(said, calibration, np.array([0.1, 0.1, 0.1, 0.9]))
     assert seen is not None
     assert (seen.look_alikes, seen.found, seen.real) == (0.0, 1.0, 0.25)
+    assert (seen.missed, seen.waved_through) == (0.0, 1.0)
     nobody = replace(calibration, orders=calibration.orders[:40], p_unreasonable=np.full(40, 0.2))
     none, _ = promised(RECIPE, nobody, [], [])
     assert none["decline"]["threshold"] is None

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from data.corpus.snapshot import Split
 from data.errors import BadInput
 from data.settings import ROOT
-from training.recipe import read_encoder_recipe, read_recipe
+from training.recipe import SplitPlan, read_encoder_recipe, read_recipe
 
 DEFAULT = ROOT / "training" / "recipes" / "default.toml"
 ENCODER = ROOT / "training" / "recipes" / "encoder.toml"
@@ -24,7 +25,8 @@ def changed(recipe: Path, tmp_path: Path, old: str, new: str) -> Path:
 def test_the_default_recipe_is_read_whole() -> None:
     recipe = read_recipe(DEFAULT)
     assert recipe.name == "default"
-    assert recipe.split.test == ("w4",)
+    assert "w4" in recipe.split.test
+    assert recipe.split == SplitPlan(Split().train, Split().calibration, Split().test)
     assert set(recipe.finetune.weights) == {"verdict", "kind", "subject", "flags"}
 
 

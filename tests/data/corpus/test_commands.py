@@ -25,8 +25,8 @@ def test_snapshot_freezes_the_committed_labels(tmp_path: Path) -> None:
     manifest = read_manifest(tmp_path / "out")
     assert {name: file.orders for name, file in manifest.files.items()} == {
         "train.jsonl": 6949,
-        "calibration.jsonl": 576,
-        "test.jsonl": 3701,
+        "calibration.jsonl": 1456,
+        "test.jsonl": 2821,
     }
     assert manifest.digest in done.stdout
 
