@@ -1,4 +1,4 @@
 {
  "publisher": "CxJ9RSK+LSKb+ckE/QGHpXtYSfxkA3/m7G7Zw0GtJ78=",
- "signature": "B4qQyfG6IcSV/VRqN8UKEihR53dpkFl9sC+0QSXhWvCfLXdasDHej9Zy18QM2fJ3G5iqO391vycdZKIobTSNDA=="
+ "signature": "fQ3Rr60+jb6ZI8ksHGmA1L4yZjfbeEKX37rkGT616/zRu8HNPR8Dp/e9GFUF546nqGu/VozVpLMRHeMxqF16Cg=="
 }
