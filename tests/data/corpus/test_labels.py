@@ -18,7 +18,9 @@ ORDERS_IN = {
     "w1": 692, "w2": 613, "w3": 576, "w4": 618, "w5": 657, "w6": 490, "w7": 396, "w8": 304,
     "w9": 428, "w10": 417, "w11": 437, "w12": 485, "w13": 344, "w14": 427, "w15": 475, "w16": 491,
     "w17": 637, "w18": 262, "w19": 340, "w20": 418, "w21": 462, "w22": 392, "w23": 445, "w24": 420,
+    "w25": 240, "w26": 180, "w27": 168, "w28": 270,
 }  # fmt: skip
+REASONABLE_ONLY = ("w27", "w28")  # flags, and kinds
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def test_committed_labels_are_valid_and_complete(taxonomy: Taxonomy) -> None:
     orders = read_folder(taxonomy)
     assert Counter(each.region for each in orders) == ORDERS_IN
     assert len({each.id for each in orders}) == len(orders)
-    assert sum(each.unreasonable for each in orders) == 4516
+    assert sum(each.unreasonable for each in orders) == 4726
 
 
 @pytest.mark.parametrize("region", ORDERS_IN)
@@ -50,9 +52,10 @@ def test_each_file_holds_every_verdict_and_kind(region: str, taxonomy: Taxonomy)
     orders = read_labels(LABELS / f"{region}.jsonl", taxonomy)
     assert len(orders) == ORDERS_IN[region]
     assert {each.region for each in orders} == {region}
-    assert {each.verdict for each in orders} == set(taxonomy.verdicts)
-    assert {each.kind for each in orders} == set(taxonomy.groups["kind"])
-    assert len(set(taxonomy.groups["subject"]) - {each.subject for each in orders}) <= 1
+    verdicts = {each.verdict for each in orders}
+    assert verdicts == (set(taxonomy.verdicts) if region not in REASONABLE_ONLY else {"reasonable"})
+    assert len(set(taxonomy.groups["kind"]) - {each.kind for each in orders}) <= 1
+    assert len(set(taxonomy.groups["subject"]) - {each.subject for each in orders}) <= 2
     assert {each.style for each in orders} <= set(STYLES)
 
 
