@@ -38,7 +38,7 @@ def draw_plots(
     _risk_coverage(scored).savefig(folder / "risk_coverage.png", dpi=110)
     _cost(scored, {"encoder": real, "TF-IDF + linear": baseline}).savefig(folder / "flags.png", dpi=110)
     for group, codes in taxonomy.groups.items():
-        _confusion(scored, group, codes).savefig(folder / f"confusion_{group}.png", dpi=110)
+        _confusion_of(scored, group, codes).savefig(folder / f"confusion_{group}.png", dpi=110)
 
 
 def _reliability(scored: Scored) -> Figure:
@@ -96,10 +96,18 @@ def _cost(scored: Scored, models: Mapping[str, Costs | None]) -> Figure:
     return figure
 
 
-def _confusion(scored: Scored, group: str, codes: tuple[str, ...]) -> Figure:
-    said = [codes[place] for place in scored.probabilities[group].argmax(axis=1)]
-    true = [getattr(order, group) for order in scored.orders]
-    counts = confusion_matrix(true, said, labels=list(codes))
+def _confusion_of(scored: Scored, group: str, codes: tuple[str, ...]) -> Figure:
+    true = [codes.index(getattr(order, group)) for order in scored.orders]
+    return confusion(np.array(true), scored.probabilities[group].argmax(axis=1), codes, group)
+
+
+def confusion(true: NDArray[np.int64], said: NDArray[np.int64], codes: tuple[str, ...], title: str) -> Figure:
+    """How often each code was taken for each; rows are the true ones, shaded by their shares.
+
+    Args:
+        true, said: (texts,), places in `codes`.
+    """
+    counts = confusion_matrix(true, said, labels=range(len(codes)))
     size = 2.5 + 0.42 * len(codes)
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
@@ -110,5 +118,5 @@ def _confusion(scored: Scored, group: str, codes: tuple[str, ...]) -> Figure:
         if count:
             dark = count > counts[row].sum() / 2
             axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axes.set(xlabel="said", ylabel="true", title=group)
+    axes.set(xlabel="said", ylabel="true", title=title)
     return figure

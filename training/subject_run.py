@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import fmean, pstdev
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score
+from sklearn.metrics import f1_score
 
 from data.settings import ROOT
 from training.encoder import folder_digest
 from training.examples import MESSAGES
+from training.plots import confusion
 from training.recipe import SubjectRecipe
 from training.stages import Stages
 from training.yardsticks.contenders import contenders, support_vectors, tuned
@@ -47,7 +47,8 @@ def run_subjects(recipe: SubjectRecipe, *, external: Path, folder: Path) -> Path
     report = folder / REPORT
     lines = list(_lines(recipe, task, found, {"linear": linear, "SVM": support_vectors(task)}))
     report.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _confusion(task, found[0]).savefig(folder / "confusion.png", dpi=110)
+    picture = confusion(_truth(task), found[0].argmax(1), task.labels, "subject")
+    picture.savefig(folder / "confusion.png", dpi=110)
     return report
 
 
@@ -86,20 +87,6 @@ def _figures(task: Task, scores: NDArray[np.float64]) -> tuple[float, float]:
 def _spread(figures: list[tuple[float, float]], place: int) -> str:
     values = [each[place] for each in figures]
     return f"{fmean(values):.3f} ± {pstdev(values):.3f}"
-
-
-def _confusion(task: Task, scores: NDArray[np.float64]) -> Figure:
-    counts = confusion_matrix(_truth(task), scores.argmax(1), labels=range(len(task.labels)))
-    figure = Figure(figsize=(6, 6), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(task.labels)), task.labels, rotation=90)
-    axes.set_yticks(range(len(task.labels)), task.labels)
-    for (row, column), count in np.ndenumerate(counts):
-        dark = count > counts[row].sum() / 2
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if dark else "black")
-    axes.set(xlabel="said", ylabel="true")
-    return figure
 
 
 def _truth(task: Task) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What was changed in a label after it was committed, and why; tests and the data card read it."""
+"""What was changed in a label after it was committed, and why; a test holds it to the label files."""
 
 from __future__ import annotations
 

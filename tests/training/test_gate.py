@@ -10,10 +10,12 @@ from data.records import Reading
 from data.taxonomy import Taxonomy
 from models import bundle as bundles
 from models.bundle import Bundle, read_bundle
+from models.onnx_classifier import OnnxClassifier
 from tests.data.corpus.invented import order
 from tests.models import tiny_bundle
 from training.behaviours import Direction, Suite, Twin
-from training.gate import FrozenSets, gate, gate_table
+from training.evaluate import Scored
+from training.gate import FrozenSets, _Contender, _regressions, gate, gate_table
 
 SUITE = Suite(
     (Twin("legal_route", "裁", "路灯"),),
@@ -85,3 +87,22 @@ def test_the_bound_is_of_the_paired_difference(tmp_path: Path, taxonomy: Taxonom
     assert better.passes
     assert better.bound == pytest.approx(1.0)
     assert np.isfinite(better.bound or np.nan)
+
+
+def test_more_may_not_be_lost_than_won(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    """Sure on all; the worse one is wrong on a tenth of what the better one has right."""
+    bundle = tiny(tmp_path, taxonomy)
+    right = np.array([0.95 if each.unreasonable else 0.05 for each in SETS.orders])
+    wrong = np.where(np.arange(len(right)) < len(right) // 10, 1 - right, right)
+    better, worse = (
+        _Contender(
+            bundle,
+            OnnxClassifier(bundle),
+            Scored(SETS.orders, p, {}, {}, np.zeros((len(p), 7)), taxonomy),
+            np.zeros(0),
+        )
+        for p in (right, wrong)
+    )
+    assert not _regressions(better, worse).passes
+    assert _regressions(worse, better).passes
+    assert _regressions(better, worse).champion == "10.00%"

@@ -10,7 +10,7 @@ from data.records import Reading
 from training.behaviours import CHANGES, SUITE
 from training.examples import Example
 from training.recipe import RewordingPlan
-from training.rewording import PHRASES, Rewording, read_phrases
+from training.rewording import Rewording, read_phrases
 
 TEXT = "来电人住东街,楼上漏水三天。物业不管!请派人来看"
 FIRM = Example(Reading("反映漏水", TEXT), {})
@@ -49,7 +49,7 @@ def test_speech_is_filled_misheard_and_unpunctuated() -> None:
         filled = filled.replace(filler, "")
     assert filled == TEXT
     misheard = {reworded(FIRM, seed, misheard=0.999).content for seed in range(20)}
-    assert TEXT not in misheard or len(misheard) > 1
+    assert len(misheard - {TEXT}) > 1
     assert {len(content) for content in misheard} == {len(TEXT)}
     assert reworded(FIRM, unpunctuated=0.999).content == "来电人住东街楼上漏水三天物业不管请派人来看"
 
@@ -66,4 +66,3 @@ def test_no_phrase_is_one_that_behaviours_are_tested_with() -> None:
     tried = "".join(change.apply("") for change in CHANGES) + str(cases)
     for phrase in (*phrases.outbursts, *phrases.asides, *phrases.thanks):
         assert phrase.replace("%P", "").replace("%N", "") not in tried or len(phrase) < 4
-    assert PHRASES.exists()
