@@ -12,21 +12,21 @@ _POOL = 256  # families whose lengths are compared: enough to save padding, few 
 
 
 def epoch_batches(
-    examples: Sequence[Example], size: int, weak_share: float, seed: int, epoch: int
+    examples: Sequence[Example], size: int, real_share: float, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Rows of `examples`, batch by batch: all firmly labelled ones, and weak ones as `weak_share` of all.
+    """Rows of `examples`, batch by batch: all authored ones, and real ones as `real_share` of all.
 
-    Weak ones are drawn anew each epoch. Whole pairs are shuffled, then texts of like length gathered,
+    Real ones are drawn anew each epoch. Whole pairs are shuffled, then texts of like length gathered,
     so that little of a batch is padding. Twins are of like length, so they mostly share a batch; a cut
     may part them, nothing scatters them.
     """
     random = np.random.default_rng((seed, epoch))
-    firm = [row for row, example in enumerate(examples) if not example.weak]
-    weak = [row for row, example in enumerate(examples) if example.weak]
-    wanted = min(len(weak), round(len(firm) * weak_share / (1 - weak_share)))
-    drawn = [weak[place] for place in random.permutation(len(weak))[:wanted]]
+    authored = [row for row, example in enumerate(examples) if not example.real]
+    real = [row for row, example in enumerate(examples) if example.real]
+    wanted = min(len(real), round(len(authored) * real_share / (1 - real_share)))
+    drawn = [real[place] for place in random.permutation(len(real))[:wanted]]
     families: dict[str, list[int]] = {}
-    for row in (*firm, *drawn):
+    for row in (*authored, *drawn):
         families.setdefault(examples[row].pair or f"alone {row}", []).append(row)
     listed = list(families.values())
     shuffled = [listed[place] for place in random.permutation(len(listed))]

@@ -23,8 +23,9 @@ MESSAGES = (Path("tipdm") / "train.jsonl", Path("tipdm") / "messages.jsonl")
 class Example:
     """One reading and, per label group, the position of its true code; a group may be missing.
 
-    `flags` are the positions of those that are raised; None where nobody has looked. A `weak`
-    example's verdict is a presumption: it holds for nearly all of its kind, not for each.
+    `flags` are the positions of those that are raised; None where nobody has looked. A `real`
+    example is a citizen's message, not an authored order. A `weak` one's verdict is a presumption: it
+    holds for nearly all of its kind, not for each.
     """
 
     reading: Reading
@@ -32,6 +33,7 @@ class Example:
     pair: str | None = None
     weak: bool = False
     flags: tuple[int, ...] | None = None
+    real: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def real_messages(
                 if subject not in subjects:
                     raise BadInput("subject_unknown", f"{name.name} 中有分类表之外的主题。")
                 labels["subject"] = subjects.index(subject)
-            found.setdefault(reading, Example(reading, labels, weak=True))
+            found.setdefault(reading, Example(reading, labels, weak=True, real=True))
     return list(found.values())
 
 
@@ -135,7 +137,8 @@ def messages_digest(folder: Path) -> str:
 def _read_example(reading: Reading, read: MessageReading, taxonomy: Taxonomy) -> Example:
     codes = {"verdict": read.verdict, "kind": read.kind, "subject": read.subject}
     labels = {group: taxonomy.groups[group].index(code) for group, code in codes.items()}
-    return Example(reading, labels, flags=tuple(map(taxonomy.flag_codes.index, read.flags)))
+    flags = tuple(map(taxonomy.flag_codes.index, read.flags))
+    return Example(reading, labels, flags=flags, real=True)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -19,10 +19,12 @@ from training.batches import epoch_batches
 from training.classifier import PooledClassifier
 from training.device import attention, device, precision
 from training.examples import Example, LabelSlices
+from training.muon import Muon
 from training.objective import objective
 from training.recipe import FinetunePlan
 from training.rewording import Rewording
 from training.schedule import one_cycle
+from training.soup import mean_weights
 from training.vocabulary import PAD, piece_id
 
 
@@ -37,8 +39,31 @@ def finetune(
 ) -> dict[str, Any]:
     """Train on `examples` from the encoder in `encoder` and write the model to `folder`; return the figures.
 
-    `objective.py` says what is learned and `batches.py` from what at a time.
+    `objective.py` says what is learned and `batches.py` from what at a time. Of several members the mean
+    of their weights is written (`soup.py`). Weights are written in bf16: half the size, and finer than
+    the int8 that is served.
     """
+    members = []
+    for number in range(plan.members):
+        model, losses = train_member(plan, encoder, tokenizer, examples, slices, seed, number)
+        members.append(model.state_dict())
+    model.load_state_dict(mean_weights(members))
+    model.bfloat16().save_pretrained(folder)
+    figures = {"examples": len(examples), "steps": losses[-1][0] + 1, "losses": losses}
+    (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    return figures
+
+
+def train_member(
+    plan: FinetunePlan,
+    encoder: Path,
+    tokenizer: Tokenizer,
+    examples: Sequence[Example],
+    slices: LabelSlices,
+    seed: int,
+    number: int = 0,
+) -> tuple[PooledClassifier, list[tuple[int, float]]]:
+    """One model in fp32 and its loss by step. All members start alike; the order of examples differs."""
     torch.manual_seed(seed)
     accelerator = Accelerator(
         cpu=device().type == "cpu", mixed_precision="bf16" if precision() is torch.bfloat16 else "no"
@@ -54,16 +79,18 @@ def finetune(
     )
     model.config.id2label = dict(enumerate(slices.names))
     model.config.label2id = {name: index for index, name in enumerate(slices.names)}
+    order = seed + number
+    torch.manual_seed(order)
     epochs = [
-        epoch_batches(examples, plan.batch, plan.weak_share, seed, epoch) for epoch in range(plan.epochs)
+        epoch_batches(examples, plan.batch, plan.weak_share, order, epoch) for epoch in range(plan.epochs)
     ]
     steps = sum(map(len, epochs))
-    optimizer = torch.optim.AdamW(_decayed(model), lr=plan.learning_rate, fused=True)
-    schedule = one_cycle(optimizer, steps, plan.warmup)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    optimizers = _optimizers(model, plan)
+    schedules = [one_cycle(optimizer, steps, plan.warmup) for optimizer in optimizers]
+    model, *optimizers = accelerator.prepare(model, *optimizers)
     model.train()
     losses: list[tuple[int, float]] = []
-    reworded = Rewording(plan.rewording, seed)
+    reworded = Rewording(plan.rewording, order)
     with tqdm(total=steps, desc="finetune", unit="step") as bar:
         for epoch, batches in enumerate(epochs):
             for rows in batches:
@@ -75,17 +102,16 @@ def finetune(
                 loss = objective(logits.float(), batch, slices, plan)
                 accelerator.backward(loss)
                 accelerator.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad(set_to_none=True)
-                if bar.n % 10 == 0:
+                for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                    optimizer.step()
+                    schedule.step()
+                    optimizer.zero_grad(set_to_none=True)
+                if bar.n % 10 == 0 or bar.n == steps - 1:
                     losses.append((int(bar.n), loss.item()))
                     bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}")
                 bar.update()
-    accelerator.unwrap_model(model).save_pretrained(folder)
-    figures = {"examples": len(examples), "steps": steps, "losses": losses}
-    (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    return figures
+    trained: PooledClassifier = accelerator.unwrap_model(model)
+    return trained, losses
 
 
 def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> dict[str, Tensor]:
@@ -109,8 +135,21 @@ def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> di
     }
 
 
-def _decayed(model: torch.nn.Module) -> list[dict[str, Any]]:
+def _optimizers(model: PooledClassifier, plan: FinetunePlan) -> list[torch.optim.Optimizer]:
+    """AdamW, or Muon for the matrices inside the layers and AdamW for the rest, as in pretraining."""
+    if plan.optimizer == "adamw":
+        return [torch.optim.AdamW(_decayed(list(model.parameters())), lr=plan.learning_rate, fused=True)]
+    inside = [weight for weight in model.bert.encoder.parameters() if weight.dim() == 2]
+    taken = {id(weight) for weight in inside}
+    rest = [weight for weight in model.parameters() if id(weight) not in taken]
+    return [
+        Muon(inside, plan.learning_rate),
+        torch.optim.AdamW(_decayed(rest), lr=plan.learning_rate, fused=True),
+    ]
+
+
+def _decayed(weights: Sequence[torch.nn.Parameter]) -> list[dict[str, Any]]:
     """Weight decay for matrices only: norms and biases stay free, as in the BERT paper."""
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    vectors = [weight for weight in model.parameters() if weight.dim() <= 1]
+    matrices = [weight for weight in weights if weight.dim() > 1]
+    vectors = [weight for weight in weights if weight.dim() <= 1]
     return [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -69,7 +66,6 @@ def masked_loss(
     inputs: Tensor,
     targets: Tensor,
     positions: Tensor | None = None,
-    encode: Callable[..., Any] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(mean cross-entropy in nats, share guessed right) over the hidden tokens only.
 
@@ -78,16 +74,13 @@ def masked_loss(
 
     Args:
         inputs, targets, positions: (blocks, length) on the CPU.
-        encode: what runs in place of `model.bert`: the same, compiled.
     """
     at = device()
     places = (targets != -100).flatten().nonzero().squeeze(1)
     wanted = targets.flatten()[places].to(at, non_blocking=True)
     where = None if positions is None else positions.to(at, non_blocking=True)
     with autocast():
-        states = (encode or model.bert)(
-            inputs.to(at, non_blocking=True), position_ids=where
-        ).last_hidden_state
+        states = model.bert(inputs.to(at, non_blocking=True), position_ids=where).last_hidden_state
         chosen = states.flatten(0, 1)[places.to(at, non_blocking=True)]
         logits: Tensor = model.cls(chosen)
     loss = functional.cross_entropy(logits.float(), wanted)

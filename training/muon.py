@@ -36,6 +36,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, _closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
         """Take one step; the gradients are there already, so that no closure is called."""
         for group in self.param_groups:
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
@@ -44,17 +45,24 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(weight)
                 state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
                 ahead = weight.grad.lerp(state["momentum"], group["momentum"])
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(orthogonal(ahead), alpha=-group["lr"] * 0.2 * sqrt(max(weight.shape)))
+                alike.setdefault(weight.shape, []).append((weight, ahead))
+            for shape, pairs in alike.items():  # matrices of one shape together: a GPU hardly notices one
+                updates = orthogonal(torch.stack([ahead for _, ahead in pairs]))
+                for (weight, _), update in zip(pairs, updates, strict=True):
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    weight.add_(update, alpha=-group["lr"] * 0.2 * sqrt(max(shape)))
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """The nearest matrix with orthonormal rows or columns, roughly: singular values of about 0.7 to 1.2."""
+def orthogonal(matrices: Tensor) -> Tensor:
+    """(…, rows, columns): the nearest matrices with orthonormal rows or columns, roughly.
+
+    Their singular values are about 0.7 to 1.2.
+    """
     first, second, third = _QUINTIC
-    tall = matrix.size(0) > matrix.size(1)
-    found = (matrix.T if tall else matrix).to(precision())
-    found = found / found.norm().clamp(min=1e-7)
+    tall = matrices.size(-2) > matrices.size(-1)
+    found = (matrices.mT if tall else matrices).to(precision())
+    found = found / found.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(_ITERATIONS):
-        gram = found @ found.T
-        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=second, alpha=third), found, beta=first)
-    return (found.T if tall else found).to(matrix.dtype)
+        gram = found @ found.mT
+        found = first * found + (second * gram + third * gram @ gram) @ found
+    return (found.mT if tall else found).to(matrices.dtype)

@@ -25,16 +25,17 @@ def objective(logits: Tensor, batch: Sequence[Example], slices: LabelSlices, pla
         logits: (batch, sum of group sizes).
     """
     total = logits.new_zeros(())
+    any_weak = any(example.weak for example in batch)
     weak = torch.tensor([example.weak for example in batch], device=logits.device)
     for name, where in slices:
         places = [example.labels.get(name, _ABSENT) for example in batch]
+        if all(place == _ABSENT for place in places):  # asked here: a GPU would have to be waited for
+            continue
         targets = torch.tensor(places, device=logits.device)
         there = targets != _ABSENT
-        if not there.any():
-            continue
         losses = functional.cross_entropy(logits[:, where], targets, ignore_index=_ABSENT, reduction="none")
         weights = there.to(losses.dtype)
-        if name == "verdict" and weak.any():
+        if name == "verdict" and any_weak:
             weights = torch.where(weak, plan.weak_weight * (losses.detach() < plan.weak_cap), weights)
         total = total + plan.weights[name] * (losses * weights).sum() / there.sum()
     looked = [row for row, example in enumerate(batch) if example.flags is not None]
@@ -53,10 +54,11 @@ def flag_loss(logits: Tensor, batch: Sequence[Example], rows: Sequence[int]) -> 
     Args:
         logits: (rows, flags).
     """
-    raised = torch.zeros_like(logits)
+    raised = torch.zeros(logits.shape)
     for place, row in enumerate(rows):
         for flag in batch[row].flags or ():
             raised[place, flag] = 1.0
+    raised = raised.to(logits)
     return functional.binary_cross_entropy_with_logits(logits, raised, reduction="sum") / len(rows)
 
 

@@ -26,8 +26,9 @@ from training.throughput import flops_per_token, matmul_peak
 from training.whole_words import WholeWordMasker
 
 _REPORT_EVERY = 25  # steps
-_CHECKPOINT_EVERY = 250  # steps
-_STATISTICS_BLOCKS = 200_000  # of the mixture, for the starting weights
+_CHECKPOINT_EVERY = 250  # steps, but
+_CHECKPOINT_APART = 45.0  # seconds at least: a GPU takes as many steps in ten
+_STATISTICS_BLOCKS = 100_000  # of the mixture, for the starting weights
 
 
 def pretrain(
@@ -96,16 +97,19 @@ def _train(
 ) -> None:
     """Take steps until the budget is spent; what a step sees follows from the seed and its number."""
     plan = recipe.pretrain
-    encode = torch.compile(model.bert) if device().type == "cuda" else model.bert
+    if device().type == "cuda":
+        for layer in model.bert.encoder.layer:  # one by one: the first one's code serves them all
+            layer.compile()
     model.train()
     started = time.perf_counter() - progress.seconds
+    saved = progress.seconds
     bar = tqdm(initial=progress.step, total=plan.steps, desc="pretrain", unit="step")
     while (spent := progress.spent(plan)) < 1:
         step = progress.step
         masker = WholeWordMasker(tokenizer, plan.mask_rate, (recipe.seed, step))
         inputs, targets = masker(mixture.batch(step, plan.batch))
         positions = block_positions(inputs, recipe.shape.positions, (recipe.seed, step))
-        loss, _ = masked_loss(model, inputs, targets, positions, encode)
+        loss, _ = masked_loss(model, inputs, targets, positions)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         rate = plan.learning_rate * plateau(step, spent, plan.warmup, plan.decay)
@@ -120,7 +124,8 @@ def _train(
         bar.update()
         progress.step += 1
         progress.seconds = time.perf_counter() - started
-        if progress.step % _CHECKPOINT_EVERY == 0:
+        if progress.step % _CHECKPOINT_EVERY == 0 and progress.seconds - saved >= _CHECKPOINT_APART:
+            saved = progress.seconds
             checkpoints.save(model, optimizers, progress)
     bar.close()
     model.train(False)

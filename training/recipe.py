@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -87,7 +87,7 @@ class RewordingPlan:
 
     Attributes:
         untitled: the title is left out.
-        title_alone: the title stands for the content; of weak examples only.
+        title_alone: the title stands for the content; of real messages that nothing is wrong with only.
         opening, courtesy, outburst, aside: something that says nothing of the matter stands around it.
         fillers, misheard, unpunctuated: as speech recognition hands it over.
     """
@@ -111,6 +111,8 @@ class FinetunePlan:
         weak_share: real messages as a share of all texts; without them the files are not needed.
         weak_weight, weak_cap: how much a real message's verdict counts, and up to which loss.
         pair_weight, pair_margin: the twins' margin loss and the log-odds it asks for.
+        optimizer: `muon` takes it for the layers' matrices and AdamW for the rest.
+        members: how many models are trained, of which the mean is kept.
     """
 
     epochs: Count
@@ -126,6 +128,8 @@ class FinetunePlan:
     pair_margin: Weight
     weights: dict[str, float]
     rewording: RewordingPlan
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    members: Count = 1
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)

@@ -47,6 +47,11 @@ def read_phrases(path: Path = PHRASES) -> Phrases:
     return Phrases(**{name: tuple(words) for name, words in raw.items()}, places=places, misheard=misheard)
 
 
+def _plain(example: Example) -> bool:
+    """A message of which the title alone says all that was decided of it."""
+    return example.real and not example.flags and not example.labels.get("verdict")
+
+
 class Rewording:
     """Draws rewordings by a seed; each kind comes with the share that the plan gives it."""
 
@@ -62,7 +67,7 @@ class Rewording:
         operator in a hurry writes down, and as reasonable as the message.
         """
         plan, title, content = self._plan, example.reading.title, example.reading.content
-        if example.weak and title and self._happens(plan.title_alone):
+        if _plain(example) and title and self._happens(plan.title_alone):
             title, content = "", title
         elif self._happens(plan.untitled):
             title = ""

@@ -9,7 +9,7 @@ from training.batches import epoch_batches
 from training.examples import Example
 
 FIRM = [Example(Reading("", "字" * (number % 50)), {}, pair=f"p{number // 2}") for number in range(200)]
-WEAK = [Example(Reading("", "字" * (number % 50)), {}, weak=True) for number in range(500)]
+WEAK = [Example(Reading("", "字" * (number % 50)), {}, real=True) for number in range(500)]
 
 
 def test_every_firm_example_comes_once_an_epoch() -> None:

@@ -53,6 +53,7 @@ def test_a_run_that_was_cut_off_ends_as_if_it_had_not(
     tokenizer: Tokenizer, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretraining, "_CHECKPOINT_EVERY", 4)
+    monkeypatch.setattr(pretraining, "_CHECKPOINT_APART", 0.0)
     whole = pretrain(ENCODER_RECIPE, tokenizer, {"calls": packed}, tmp_path / "whole")
     loss_of, calls = pretraining.masked_loss, 0
 
@@ -76,6 +77,7 @@ def test_a_finished_run_can_be_made_longer(
     tokenizer: Tokenizer, packed: Packed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pretraining, "_CHECKPOINT_EVERY", 4)
+    monkeypatch.setattr(pretraining, "_CHECKPOINT_APART", 0.0)
     pretrain(with_steps(12), tokenizer, {"calls": packed}, tmp_path)
     counted: list[object] = []
     loss_of = pretraining.masked_loss

@@ -14,7 +14,7 @@ from training.rewording import Rewording, read_phrases
 
 TEXT = "来电人住东街,楼上漏水三天。物业不管!请派人来看"
 FIRM = Example(Reading("反映漏水", TEXT), {})
-WEAK = replace(FIRM, weak=True)
+WEAK = replace(FIRM, real=True)
 
 
 def reworded(example: Example, seed: int = 1, **shares: float) -> Reading:
