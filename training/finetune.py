@@ -18,6 +18,7 @@ from data.records import Reading
 from training.batches import epoch_batches
 from training.classifier import PooledClassifier
 from training.device import attention, device, precision
+from training.epoch_checkpoint import EpochCheckpoint, Losses
 from training.examples import Example, LabelSlices
 from training.muon import Muon
 from training.objective import objective
@@ -26,6 +27,8 @@ from training.rewording import Rewording
 from training.schedule import one_cycle
 from training.soup import mean_weights
 from training.vocabulary import PAD, piece_id
+
+_ROUNDED = 16  # tokens: kernels are prepared anew for every shape
 
 
 def finetune(
@@ -43,12 +46,16 @@ def finetune(
     of their weights is written (`soup.py`). Weights are written in bf16: half the size, and finer than
     the int8 that is served.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     members = []
     for number in range(plan.members):
-        model, losses = train_member(plan, encoder, tokenizer, examples, slices, seed, number)
+        at = folder / f"member-{number}.pt"
+        model, losses = train_member(plan, encoder, tokenizer, examples, slices, seed, number, at)
         members.append(model.state_dict())
     model.load_state_dict(mean_weights(members))
     model.bfloat16().save_pretrained(folder)
+    for at in folder.glob("member-*.pt"):
+        at.unlink()
     figures = {"examples": len(examples), "steps": losses[-1][0] + 1, "losses": losses}
     (folder / "finetuning.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     return figures
@@ -62,8 +69,12 @@ def train_member(
     slices: LabelSlices,
     seed: int,
     number: int = 0,
-) -> tuple[PooledClassifier, list[tuple[int, float]]]:
-    """One model in fp32 and its loss by step. All members start alike; the order of examples differs."""
+    kept: Path | None = None,
+) -> tuple[PooledClassifier, Losses]:
+    """One model in fp32 and its loss by step. All members start alike; the order of examples differs.
+
+    With a file `kept`, every finished epoch is kept there, and a training that was cut off goes on from it.
+    """
     torch.manual_seed(seed)
     accelerator = Accelerator(
         cpu=device().type == "cpu", mixed_precision="bf16" if precision() is torch.bfloat16 else "no"
@@ -72,8 +83,8 @@ def train_member(
         encoder,
         num_labels=slices.width,
         classifier_dropout=plan.dropout,
-        hidden_dropout_prob=plan.dropout,
-        attention_probs_dropout_prob=0.0,  # dear on a CPU, and little beside the states' own
+        hidden_dropout_prob=0.0,  # a quarter of a CPU's time; rewording keeps texts from being learned
+        attention_probs_dropout_prob=0.0,
         dtype=torch.float32,
         attn_implementation=attention(),
     )
@@ -89,15 +100,17 @@ def train_member(
     schedules = [one_cycle(optimizer, steps, plan.warmup) for optimizer in optimizers]
     model, *optimizers = accelerator.prepare(model, *optimizers)
     model.train()
-    losses: list[tuple[int, float]] = []
     reworded = Rewording(plan.rewording, order)
-    with tqdm(total=steps, desc="finetune", unit="step") as bar:
-        for epoch, batches in enumerate(epochs):
-            for rows in batches:
+    checkpoint = EpochCheckpoint(kept, model, optimizers, schedules, reworded) if kept else None
+    done, losses = checkpoint.restore() if checkpoint else (0, [])
+    taken = sum(map(len, epochs[:done]))
+    with tqdm(initial=taken, total=steps, desc="finetune", unit="step") as bar:
+        for epoch in range(done, plan.epochs):
+            for rows in epochs[epoch]:
                 batch = [examples[row] for row in rows]
                 readings = [reworded(item) for item in batch]
                 with accelerator.autocast():
-                    inputs = encode(tokenizer, readings, plan.length)
+                    inputs = encode(tokenizer, readings, plan.length, _ROUNDED)
                     logits = model(**{name: tensor.to(device()) for name, tensor in inputs.items()}).logits
                 loss = objective(logits.float(), batch, slices, plan)
                 accelerator.backward(loss)
@@ -110,16 +123,24 @@ def train_member(
                     losses.append((int(bar.n), loss.item()))
                     bar.set_postfix(epoch=epoch + 1, loss=f"{loss.item():.3f}")
                 bar.update()
+            if checkpoint:
+                checkpoint.save(epoch + 1, losses)
     trained: PooledClassifier = accelerator.unwrap_model(model)
     return trained, losses
 
 
-def encode(tokenizer: Tokenizer, readings: Sequence[Reading], length: int) -> dict[str, Tensor]:
-    """`[CLS] title [SEP] content [SEP]`, cut at `length` and padded to the longest of the call."""
+def encode(
+    tokenizer: Tokenizer, readings: Sequence[Reading], length: int, rounded: int = 1
+) -> dict[str, Tensor]:
+    """`[CLS] title [SEP] content [SEP]`, cut at `length` and padded to the longest of the call.
+
+    The longest is taken up to a multiple of `rounded`.
+    """
     tokenizer.enable_truncation(length)
     encodings = tokenizer.encode_batch([(reading.title, reading.content) for reading in readings])
     tokenizer.no_truncation()
     longest = max(len(encoding.ids) for encoding in encodings)
+    longest = min(length, -(-longest // rounded) * rounded)
     shape = (len(encodings), longest)
     ids = np.full(shape, piece_id(tokenizer, PAD), dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)

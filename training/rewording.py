@@ -60,6 +60,15 @@ class Rewording:
         self._phrases = read_phrases()
         self._random = np.random.default_rng((seed, 0))
 
+    @property
+    def state(self) -> Any:
+        """Where the random numbers stand, as JSON can hold it."""
+        return self._random.bit_generator.state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._random.bit_generator.state = state
+
     def __call__(self, example: Example) -> Reading:
         """The example's reading, reworded: same matter, same request, same decision.
 

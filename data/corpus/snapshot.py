@@ -28,9 +28,10 @@ class Split:
 
     train: tuple[str, ...] = (
         *("w1", "w2", "w5", "w6", "w7", "w8", "w9", "w10", "w11", "w12", "w14", "w15", "w16", "w17"),
+        *("w19", "w22", "w23", "w24", "w25", "w26", "w27", "w28"),
     )
     calibration: tuple[str, ...] = ("w3", "w20", "w21")
-    test: tuple[str, ...] = ("w4", "w13", "w18", "w19", "w22", "w23", "w24")
+    test: tuple[str, ...] = ("w4", "w13", "w18")
 
     def part_of(self) -> dict[str, str]:
         """Region -> part."""

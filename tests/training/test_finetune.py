@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,10 @@ from tokenizers import Tokenizer
 
 from data.records import Reading
 from tests.training.conftest import TUNING
+from training import finetune as finetuning
 from training.examples import Example, LabelSlices
 from training.export import load_classifier
-from training.finetune import encode, finetune
+from training.finetune import encode, finetune, train_member
 from training.masked_model import new_model
 from training.recipe import ShapePlan
 from training.vocabulary import build_tokenizer
@@ -45,6 +47,8 @@ def test_texts_are_cut_and_padded(tokenizer: Tokenizer) -> None:
     assert batch["input_ids"].shape == (2, 16)
     assert batch["attention_mask"].sum(1).tolist() == [5, 16]
     assert batch["token_type_ids"][0, :6].tolist() == [0, 0, 0, 1, 1, 0]
+    widths = [encode(tokenizer, [Reading("标", "路")], 16, to)["input_ids"].shape[1] for to in (1, 8, 32)]
+    assert widths == [5, 8, 16]
 
 
 def test_a_classifier_learns_the_labels(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:
@@ -59,6 +63,48 @@ def test_a_classifier_learns_the_labels(tokenizer: Tokenizer, encoder: Path, tmp
         logits = model(**encode(tokenizer, readings, PLAN.length)).logits
     assert logits[:, :3].argmax(1).tolist() == [verdict for verdict, _ in TEXTS.values()]
     assert logits[:, 3:].argmax(1).tolist() == [kind for _, kind in TEXTS.values()]
+
+
+def test_muon_learns_them_too(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, optimizer="muon")
+    losses = finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path, seed=2)["losses"]
+    assert losses[-1][1] < losses[0][1] / 2
+
+
+def test_of_several_members_the_mean_is_kept(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=2, members=2)
+    finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path, seed=2)
+    members = [
+        train_member(plan, encoder, tokenizer, EXAMPLES, SLICES, 2, number)[0].classifier.weight
+        for number in range(2)
+    ]
+    assert not torch.equal(*members)
+    kept = load_classifier(tmp_path).classifier.weight
+    torch.testing.assert_close(kept, torch.stack(members).mean(0), atol=0.0, rtol=2**-8)  # bf16
+
+
+def test_a_training_that_was_cut_off_ends_as_an_uncut_one(
+    tokenizer: Tokenizer, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, epochs=3, rewording=replace(PLAN.rewording, untitled=0.5))
+    finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path / "uncut", seed=2)
+    calls = iter(range(7))  # three a epoch: cut off in the third
+
+    def cut_off(*given: Any) -> dict[str, torch.Tensor]:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return encode(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "encode", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path / "cut", seed=2)
+    figures = finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path / "cut", seed=2)
+    assert figures["steps"] == 9
+    files = ("finetuning.json", "model.safetensors")
+    one, other = ([(tmp_path / name / file).read_bytes() for file in files] for name in ("cut", "uncut"))
+    assert one == other
+    assert not list((tmp_path / "cut").glob("member-*"))
 
 
 def test_the_same_seed_gives_the_same_model(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:

@@ -14,6 +14,13 @@ def test_an_update_is_nearly_orthogonal(shape: tuple[int, int]) -> None:
     assert values.max() < 1.3
 
 
+def test_matrices_of_one_shape_are_made_so_together() -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 12, 30)
+    alone = torch.stack([orthogonal(matrix) for matrix in matrices])
+    torch.testing.assert_close(orthogonal(matrices), alone, atol=0.02, rtol=0.0)
+
+
 def test_a_step_is_the_librarys_step() -> None:
     """The same momentum, decay and scale as `torch.optim.Muon`, which computes in bf16."""
     torch.manual_seed(1)

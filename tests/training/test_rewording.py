@@ -14,7 +14,7 @@ from training.rewording import Rewording, read_phrases
 
 TEXT = "来电人住东街,楼上漏水三天。物业不管!请派人来看"
 FIRM = Example(Reading("反映漏水", TEXT), {})
-WEAK = replace(FIRM, real=True)
+MESSAGE = replace(FIRM, real=True)
 
 
 def reworded(example: Example, seed: int = 1, **shares: float) -> Reading:
@@ -27,10 +27,12 @@ def test_without_a_plan_the_reading_stays() -> None:
 
 def test_titles_are_left_out_or_stand_alone() -> None:
     assert reworded(FIRM, untitled=0.999) == Reading("", TEXT)
-    assert reworded(WEAK, title_alone=0.999) == Reading("", "反映漏水")
+    assert reworded(MESSAGE, title_alone=0.999) == Reading("", "反映漏水")
     assert reworded(FIRM, title_alone=0.999) == FIRM.reading  # a person's label is of the whole text
-    bare = replace(WEAK, reading=Reading("", TEXT))
+    bare = replace(MESSAGE, reading=Reading("", TEXT))
     assert reworded(bare, title_alone=0.999).content == TEXT
+    flagged, refused = replace(MESSAGE, flags=(0,)), replace(MESSAGE, labels={"verdict": 3})
+    assert reworded(flagged, title_alone=0.999) == reworded(refused, title_alone=0.999) == FIRM.reading
 
 
 @pytest.mark.parametrize("kind", ["opening", "courtesy", "outburst", "aside"])
@@ -57,7 +59,7 @@ def test_speech_is_filled_misheard_and_unpunctuated() -> None:
 def test_the_seed_decides() -> None:
     plan = RewordingPlan(**{field.name: 0.5 for field in fields(RewordingPlan)})
     one, other = Rewording(plan, 3), Rewording(plan, 3)
-    assert [one(WEAK) for _ in range(20)] == [other(WEAK) for _ in range(20)]
+    assert [one(MESSAGE) for _ in range(20)] == [other(MESSAGE) for _ in range(20)]
 
 
 def test_no_phrase_is_one_that_behaviours_are_tested_with() -> None:

@@ -17,7 +17,7 @@ from training.yardsticks.contenders import Contender, contenders
 from training.yardsticks.tasks import GROUP, Task
 
 # A linear model has no seed, and the few-shot tasks come in five splits instead of one with many seeds.
-_ONE_SEED = ("TF-IDF + linear",)
+_LINEAR = "TF-IDF + linear"
 
 Cells = dict[str, dict[str, Any]]  # "task | contender | seed" -> figures
 
@@ -29,8 +29,8 @@ def measure(
 
     Args:
         only: names of contenders; none means all.
-        out: the file that keeps the cells (default: `yardsticks.json` beside the encoder). Cells of
-            the encoder are measured anew when its files have changed; the others stay.
+        out: the file that keeps the cells (default: `yardsticks.json` beside the encoder). When the
+            encoder's files have changed, its cells and those of its shape are measured anew.
     """
     out = out or encoder / YARDSTICKS
     digest = folder_digest(encoder)
@@ -39,7 +39,7 @@ def measure(
         kept = json.loads(out.read_text(encoding="utf-8"))
         cells = kept["cells"]
         if kept["encoder"] != digest:
-            cells = {name: cell for name, cell in cells.items() if " | encoder | " not in name}
+            cells = {name: cell for name, cell in cells.items() if f" | {_LINEAR} | " in name}
     for task in tasks:
         for name, contender in contenders(encoder).items():
             if only and name not in only:
@@ -56,7 +56,7 @@ def measure(
 
 
 def _seeds(task: Task, contender: str, seeds: int) -> int:
-    return seeds if task.name in ("chnsenticorp", "tipdm") and contender not in _ONE_SEED else 1
+    return seeds if task.name in ("chnsenticorp", "tipdm") and contender != _LINEAR else 1
 
 
 def _cell(task: Task, contender: Contender, seed: int) -> dict[str, float]:

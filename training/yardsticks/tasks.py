@@ -121,7 +121,7 @@ def _plan(epochs: int, batch: int, length: int) -> FinetunePlan:
         epochs=epochs,
         batch=batch,
         length=length,
-        learning_rate=3e-4,
+        learning_rate=1e-4,
         warmup=0.1,
         dropout=0.1,
         weak_share=0.0,

@@ -24,9 +24,9 @@ def test_snapshot_freezes_the_committed_labels(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "out")
     assert {name: file.orders for name, file in manifest.files.items()} == {
-        "train.jsonl": 6949,
+        "train.jsonl": 9404,
         "calibration.jsonl": 1456,
-        "test.jsonl": 2821,
+        "test.jsonl": 1224,
     }
     assert manifest.digest in done.stdout
 
