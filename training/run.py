@@ -50,6 +50,7 @@ from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.plots import Costs, draw_plots
 from training.promises import crossed, promised
 from training.public_record import write_public_record
+from training.read_messages import read_flags, read_messages
 from training.recipe import Recipe
 from training.report import write_report
 from training.slices import slices
@@ -102,13 +103,14 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     fitted = _with_temperatures(replace(unfitted, graph=graph.content), snapshot, taxonomy)
     model = OnnxClassifier(fitted)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
+    of_kept = _predictions(model, [each.reading for each in kept])
     flags = {
-        code: flag_threshold(calibration.flags[:, place], calibration.raised[:, place])
-        for place, code in enumerate(taxonomy.flag_codes)
+        code: flag_threshold((calibration.flags[:, place], calibration.raised[:, place]), of_messages)
+        for place, (code, of_messages) in enumerate(
+            zip(taxonomy.flag_codes, read_flags(kept, of_kept, taxonomy), strict=True)
+        )
     }
-    promise, broken = promised(
-        recipe, calibration, kept, _predictions(model, [each.reading for each in kept])
-    )
+    promise, broken = promised(recipe, calibration, kept, of_kept)
     promise["snapshot"] = snapshot.digest
 
     linear = baseline.fit(snapshot, taxonomy)
@@ -132,6 +134,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
             for place, code in enumerate(taxonomy.flag_codes)
         },
+        read=read_messages(kept, of_kept, flags, taxonomy),
         recall_within=(_recall_within(test, ours), _recall_within(test, theirs)),
         crossed=crossed(promise, test, p_real),
         slices=slices(test.orders, test.p_unreasonable, p_real),

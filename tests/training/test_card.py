@@ -13,6 +13,7 @@ from training.flags import FlagFigures
 from training.graphs import ServedGraph
 from training.metrics import Metrics
 from training.promises import Crossed
+from training.read_messages import ReadMessages
 from training.recipe import read_recipe
 from training.slices import Slice
 from training.style_leak import StyleLeak
@@ -39,6 +40,7 @@ def facts() -> CardFacts:
         test_calibration_error=0.031,
         baseline=THEIRS,
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
+        read=ReadMessages(191, 0.81, 0.62, 0.9, {"emergency": FlagFigures(2, 0.5, 0.01)}),
         real_orders=5000,
         recall_within=(0.7, None),
         slices=[Slice("region", "w4", 618, 274, 0.9, 0.4, None, 0.95)],
@@ -60,7 +62,9 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| contrast pairs ordered rightly | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | |" in card
     assert "0.1 % of 5000 real orders | 0.700 | – |" in card
-    assert card.count("\n| ") == 19
+    assert "labelled and that trained nothing: kind accuracy 0.810, macro-F1 0.620;" in card
+    assert "| emergency | 2 | 0.500 | 1.0% |" in card
+    assert card.count("\n| ") == 21
 
 
 def test_a_missing_certificate_is_said() -> None:
