@@ -1,4 +1,4 @@
 {
- "publisher": "CxJ9RSK+LSKb+ckE/QGHpXtYSfxkA3/m7G7Zw0GtJ78=",
- "signature": "fQ3Rr60+jb6ZI8ksHGmA1L4yZjfbeEKX37rkGT616/zRu8HNPR8Dp/e9GFUF546nqGu/VozVpLMRHeMxqF16Cg=="
+ "publisher": "M4HsgsEBprRul+XIqAaGWa+4Ia+QsvTVworif6nMivU=",
+ "signature": "+1V+qEZaIIU6sv2k0NEg0vzf8RbF9p8v368tPQF4JFmh7Sa2585yVe5pT0bomY27HxhmsM6uUtxchgy7xeXGCg=="
 }
