@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ class EpochCheckpoint:
         reworded: Rewording,
     ) -> None:
         self._path = path
-        self._parts = [model, *optimizers, *schedules]
+        self._parts: list[Any] = [model, *optimizers, *schedules]
         self._reworded = reworded
 
     def save(self, epochs: int, losses: Losses) -> None:

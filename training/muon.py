@@ -65,4 +65,5 @@ def orthogonal(matrices: Tensor) -> Tensor:
     for _ in range(_ITERATIONS):
         gram = found @ found.mT
         found = first * found + (second * gram + third * gram @ gram) @ found
-    return (found.mT if tall else found).to(matrices.dtype)
+    made: Tensor = found.mT if tall else found
+    return made.to(matrices.dtype)
