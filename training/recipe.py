@@ -108,6 +108,7 @@ class FinetunePlan:
     """Supervised training: `weights` scale the cross-entropy of each label group and of the flags.
 
     Attributes:
+        dropout: of what the head reads; inside the layers there is none.
         weak_share: real messages as a share of all texts; without them the files are not needed.
         weak_weight, weak_cap: how much a real message's verdict counts, and up to which loss.
         pair_weight, pair_margin: the twins' margin loss and the log-odds it asks for.
