@@ -70,9 +70,9 @@ def pack(documents: Iterable[Document], tokenizer: Tokenizer, length: int, held_
     """Tokenise documents and lay them end to end in blocks `[CLS] … [SEP]` of `length` tokens.
 
     A paragraph ends in [SEP]. Neighbouring documents may share a block and see each other: few blocks
-    hold two (`mixed` says how many; 30 % of what the shipped encoder drew), and parting them by a mask costs more
-    than it gives. What is
-    left over at the end is less than a block and is dropped. Words, for whole-word masking, are jieba's.
+    hold two (`mixed` says how many; 30 % of what the shipped encoder drew), and parting them by a mask
+    costs more than it gives. What is left over at the end is less than a block and is dropped. Words, for
+    whole-word masking, are jieba's.
 
     A document is held out by its own hash, so that a copy of it cannot train.
 
