@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +24,11 @@ from data.taxonomy import Taxonomy
 from models.triage import Triage
 from serving import errors
 from serving.access import Allow
-from serving.desk import Desk
+from serving.desk import Desk, utc_now
 from serving.envelope import Envelope
 from serving.errors import PROBLEM, Problem
 from serving.ingress import Ingress
+from serving.keeping import OrderKeeper
 from serving.messages import NewOrder, member_names
 from serving.metrics import Metrics
 from serving.pages import site
@@ -56,14 +57,17 @@ def create_app(
     triage: Triage,
     taxonomy: Taxonomy,
     loaded_from: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> FastAPI:
     """The whole service over opened parts, which stay the caller's to close.
 
     Args:
         loaded_from: the folder that `triage` was opened from (default: the configured bundle); when
             another bundle is put in force, the service goes over to it.
+        now: the one clock (aware, UTC).
     """
     app = routed()
+    metrics = Metrics()
     desk = Desk(
         settings=settings,
         database=database,
@@ -71,7 +75,9 @@ def create_app(
         triage=triage,
         taxonomy=taxonomy,
         sessions=Sessions(keyring.cookies),
-        metrics=Metrics(),
+        metrics=metrics,
+        keeper=OrderKeeper(database, keyring.vault, taxonomy, metrics, now),
+        now=now,
     )
     app.state.desk = desk
     app.state.loaded_from = loaded_from or settings.bundle

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import Depends, Request
 
@@ -20,10 +20,13 @@ from models.triage import Triage
 from serving.metrics import Metrics
 from serving.sessions import Sessions
 
+if TYPE_CHECKING:  # which writes statements, that are written in this file's time zone
+    from serving.keeping import OrderKeeper
+
 BEIJING: Final = timezone(timedelta(hours=8), "北京时间")
 
 
-def _utc_now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -64,8 +67,9 @@ class Desk:
     taxonomy: Taxonomy
     sessions: Sessions
     metrics: Metrics
+    keeper: OrderKeeper
     underway: Underway = field(default_factory=Underway)
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
 
 
 async def desk_of(request: Request) -> Desk:

@@ -1,24 +1,17 @@
-"""Takes in one work order: triage, then order, decision, review and stored answer in one transaction."""
+"""Takes in one work order: triage, then keeping it; the routes call it."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
-from sqlalchemy import Connection
-
-from data.errors import BadInput, Conflict, Fault
+from data.errors import BadInput, Fault
 from data.records import Caller, Decision, WorkOrder
-from data.store import decisions, orders, reviews
 from data.store.identifiers import new_id
 from serving.desk import Desk
+from serving.keeping import Arrival
 from serving.messages import NewOrder
 from serving.once import Answer, attempt, by_natural_key
-from serving.statement import decision_message
-
-_CREATED: Final = 201
 
 
 def take_in(desk: Desk, caller: Caller, message: NewOrder, key: str | None) -> Answer:
@@ -41,18 +34,8 @@ def take_in(desk: Desk, caller: Caller, message: NewOrder, key: str | None) -> A
     with keyed.underway(desk), natural.underway(desk):
         now = desk.now()
         decision, seconds = _triaged(desk, message, now)
-        order = _work_order(message, now)
-        with desk.database.transaction() as conn:
-
-            def named() -> Answer:
-                try:
-                    return natural.answer(conn, desk, lambda: _keep(conn, desk, caller, order, decision))
-                except BadInput as error:
-                    if error.code != "idempotency_mismatch":
-                        raise
-                    raise Conflict("order_exists", "该来源、编号与版次的工单已经受理，且内容不同") from None
-
-            answer = keyed.answer(conn, desk, named)
+        arrival = Arrival(caller, _work_order(message, now), decision, keyed, natural)
+        answer = desk.keeper.keep(arrival)
     if not answer.replayed:
         desk.metrics.decided(decision, seconds)
     return answer
@@ -76,18 +59,3 @@ def _work_order(message: NewOrder, now: datetime) -> WorkOrder:
         channel=message.channel,
         region=message.region,
     )
-
-
-def _keep(conn: Connection, desk: Desk, caller: Caller, order: WorkOrder, decision: Decision) -> Answer:
-    commitment = orders.add(conn, desk.keyring.vault, order, caller.id)
-    decision_id = new_id()
-    # The lock may have been waited for: the order of times in the log is the order of the log.
-    decision = replace(decision, decided_at=desk.now())
-    decisions.add(conn, order.id, decision_id, decision, commitment, caller.id)
-    review_id = None
-    if decision.review_reasons:
-        review_id = new_id()
-        reviews.open(conn, review_id, order.id, decision_id, decision, decision.decided_at, caller.id)
-    message = decision_message(order, decision_id, decision, review_id, desk.taxonomy)
-    body = message.model_dump_json().encode()
-    return Answer(_CREATED, body, {"Location": f"/v1/orders/{order.id}"})

@@ -10,6 +10,7 @@ from data.records import Decision
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
+_GROUP_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
@@ -36,6 +37,18 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._group_size = Histogram(
+            "mingbian_commit_group_size",
+            "Orders that shared one commit.",
+            buckets=_GROUP_SIZES,
+            registry=self._registry,
+        )
+        self._commit = Histogram(
+            "mingbian_commit_seconds",
+            "Seconds that one group of orders took to be written and committed.",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self._queue = Gauge(
             "mingbian_review_queue",
             "Review items that wait, by status.",
@@ -50,6 +63,10 @@ class Metrics:
         fallback = decision.fallback or "none"
         self._decisions.labels(decision.disposition, decision.source, fallback).inc()
         self._triage.observe(seconds)
+
+    def committed(self, size: int, seconds: float) -> None:
+        self._group_size.observe(size)
+        self._commit.observe(seconds)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import rfc8785
 from fastapi import Header
@@ -14,8 +15,14 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from data.errors import BadInput
 from data.store import idempotency
-from serving.desk import Desk
+from data.store.pending_rows import PendingRows
+
+if TYPE_CHECKING:
+    from serving.desk import Desk
+
+Answers = Mapping[tuple[str, str], idempotency.StoredAnswer]
 
 IdempotencyKey = Annotated[
     str | None,
@@ -50,6 +57,11 @@ class Attempt:
     key: str | None
     request_hash: str
 
+    @property
+    def name(self) -> tuple[str, str] | None:
+        """What its answer is stored under."""
+        return None if self.key is None else (self.caller_id, self.key)
+
     @contextmanager
     def underway(self, desk: Desk) -> Iterator[None]:
         """Refuse a twin with Conflict while this request is worked on in this process."""
@@ -74,6 +86,25 @@ class Attempt:
         answer = work()
         idempotency.finish(conn, self.caller_id, self.key, answer.status, answer.body, answer.headers)
         return answer
+
+    def earlier(self, answered: Answers) -> Answer | None:
+        """The answer that it was given before, among those that were looked up.
+
+        Raises:
+            BadInput: `idempotency_mismatch`.
+        """
+        stored = None if self.name is None else answered.get(self.name)
+        if stored is None:
+            return None
+        if stored.request_hash != self.request_hash:
+            raise BadInput("idempotency_mismatch", "同一幂等键已用于不同的请求。")
+        return Answer(stored.status, stored.body, stored.headers, replayed=True)
+
+    def store(self, rows: PendingRows, answer: Answer, at: datetime) -> None:
+        """Keep its answer with the rows of the change."""
+        if self.key is not None:
+            kept = idempotency.StoredAnswer(self.request_hash, answer.status, answer.headers, answer.body)
+            idempotency.put(rows, self.caller_id, self.key, kept, at)
 
 
 def attempt(caller_id: str, key: str | None, operation: str, body: BaseModel | None) -> Attempt:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-import rfc8785
 from sqlalchemy import Connection, func, insert, select, tuple_
 
 from data.errors import BadInput
@@ -40,6 +39,7 @@ Facts = Mapping[str, Fact]
 LEAF_VERSION = 1
 # Ids, codes, digests and versions: nothing that could hold a sentence, least of all a Chinese one.
 CODE = re.compile(r"[!-~]{1,200}", re.ASCII)
+MAX_INTEGER = 2**53 - 1  # RFC 7493: beyond it a reader with floating-point numbers would see another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,65 @@ class Inclusion:
     path: tuple[bytes, ...]
 
 
+class Tail:
+    """The growing end of the log in one transaction: leaves get their place at once, rows wait for `write`.
+
+    Between the two nothing else may append; writers hold the database's one lock, so nobody else can.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._size: int | None = None
+        self._peaks: dict[int, bytes] = {}  # the complete subtrees that no larger one holds yet, by level
+        self._leaves: list[dict[str, object]] = []
+        self._nodes: list[dict[str, object]] = []
+
+    def append(self, event: Event, subject: str, actor: str, at: datetime, facts: Facts) -> int:
+        """See the function `append`."""
+        if event not in EVENTS:
+            raise ValueError("unknown audit event")
+        index = self._open()
+        content = {
+            "v": LEAF_VERSION,
+            "index": index,
+            "event": event,
+            "subject": subject,
+            "actor": actor,
+            "at": to_millis(at),
+            "facts": facts,
+        }
+        _refuse_text(content)
+        leaf = _canonical(content)
+        self._leaves.append(
+            {"leaf_index": index, "event": event, "subject": subject, "actor": actor, "at": at, "leaf": leaf}
+        )
+        self._complete(index, merkle.leaf_hash(leaf))
+        self._size = index + 1
+        return index
+
+    def write(self) -> None:
+        if self._leaves:
+            self._conn.execute(insert(audit_leaves), self._leaves)
+            self._conn.execute(insert(audit_nodes), self._nodes)
+        self._leaves, self._nodes = [], []
+
+    def _open(self) -> int:
+        """The next leaf's index; the log is read once, when the first leaf comes."""
+        if self._size is None:
+            self._size = size(self._conn)
+            stored = _nodes(self._conn, merkle.cover(0, self._size))
+            self._peaks = {level: digest for (level, _), digest in stored.items()}
+        return self._size
+
+    def _complete(self, index: int, digest: bytes) -> None:
+        """Keep the leaf's hash and those of the subtrees that it completes, whose left halves are peaks."""
+        self._nodes.append({"level": 0, "position": index, "hash": digest})
+        for level in range(_trailing_ones(index)):
+            digest = merkle.node_hash(self._peaks.pop(level), digest)
+            self._nodes.append({"level": level + 1, "position": index >> (level + 1), "hash": digest})
+        self._peaks[_trailing_ones(index)] = digest
+
+
 def append(conn: Connection, event: Event, subject: str, actor: str, at: datetime, facts: Facts) -> int:
     """Adds a leaf inside `Database.transaction()` and returns its index, counted from zero.
 
@@ -74,26 +133,9 @@ def append(conn: Connection, event: Event, subject: str, actor: str, at: datetim
     Raises:
         ValueError: an unknown event, or a fact that is neither an integer nor a code: a defect of the caller.
     """
-    if event not in EVENTS:
-        raise ValueError("unknown audit event")
-    index = size(conn)
-    content = {
-        "v": LEAF_VERSION,
-        "index": index,
-        "event": event,
-        "subject": subject,
-        "actor": actor,
-        "at": to_millis(at),
-        "facts": facts,
-    }
-    _refuse_text(content)
-    leaf = rfc8785.dumps(content)
-    conn.execute(
-        insert(audit_leaves).values(
-            leaf_index=index, event=event, subject=subject, actor=actor, at=at, leaf=leaf
-        )
-    )
-    conn.execute(insert(audit_nodes), _completed(conn, index, merkle.leaf_hash(leaf)))
+    tail = Tail(conn)
+    index = tail.append(event, subject, actor, at, facts)
+    tail.write()
     return index
 
 
@@ -153,18 +195,6 @@ def consistency(conn: Connection, old: int, new: int) -> tuple[bytes, ...]:
     return tuple(_roots(conn, merkle.consistency_ranges(old, new)))
 
 
-def _completed(conn: Connection, index: int, leaf: bytes) -> list[dict[str, object]]:
-    """The subtrees that a leaf completes; their left halves are in the table."""
-    lefts = [(level, (index >> level) - 1) for level in range(_trailing_ones(index))]
-    stored = _nodes(conn, lefts)
-    digest = leaf
-    completed = [{"level": 0, "position": index, "hash": digest}]
-    for level, position in lefts:
-        digest = merkle.node_hash(stored[level, position], digest)
-        completed.append({"level": level + 1, "position": position >> 1, "hash": digest})
-    return completed
-
-
 def _roots(conn: Connection, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
     """The root over each range of leaves, from the stored subtrees, in one query."""
     covers = [merkle.cover(start, end) for start, end in ranges]
@@ -188,19 +218,29 @@ def _out_of_range() -> BadInput:
     return BadInput("audit_range", "审计日志的位置或长度超出范围。")
 
 
+def _canonical(content: Mapping[str, Fact]) -> bytes:
+    """RFC 8785's form of what `_refuse_text` lets through: ASCII names and integers need sorting, no more.
+
+    A general canonicaliser took a third of the time that keeping an order takes.
+    """
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
 def _refuse_text(fact: object) -> None:
-    if isinstance(fact, Mapping):
+    if isinstance(fact, str):
+        if not CODE.fullmatch(fact):
+            raise ValueError("an audit leaf holds codes only")
+    elif isinstance(fact, dict):  # not any Mapping: the check of an abstract class costs ten times this one
         for name, value in fact.items():
             _refuse_text(name)
             _refuse_text(value)
     elif isinstance(fact, list | tuple):
         for value in fact:
             _refuse_text(value)
-    elif isinstance(fact, str):
-        if not CODE.fullmatch(fact):
-            raise ValueError("an audit leaf holds codes only")
     elif isinstance(fact, bool) or not isinstance(fact, int):
         raise ValueError("an audit leaf holds integers and strings only")
+    elif abs(fact) > MAX_INTEGER:
+        raise ValueError("an integer of an audit leaf is exact in every reader's JSON")
 
 
 def _trailing_ones(number: int) -> int:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from data.errors import NotFound
 from data.records import Decision, Judgement, StoredDecision, Thresholds
 from data.store import audit_log
+from data.store.pending_rows import PendingRows, pending_rows
 from data.store.tables import decisions
 
 DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
@@ -21,23 +22,30 @@ DECISION: TypeAdapter[Decision] = TypeAdapter(Decision)
 def add(
     conn: Connection, order_id: str, decision_id: str, decision: Decision, commitment: str, actor: str
 ) -> int:
+    """Stores one decision; see `put`."""
+    with pending_rows(conn) as rows:
+        return put(rows, order_id, decision_id, decision, commitment, actor)
+
+
+def put(
+    rows: PendingRows, order_id: str, decision_id: str, decision: Decision, commitment: str, actor: str
+) -> int:
     """Stores a decision; `commitment` is that of the order it read. Returns its leaf's index in the log.
 
     Leaf: order.decided, with the SHA-256 of the stored JSON and the probabilities in parts per million.
     """
     body = DECISION.dump_json(decision).decode("utf-8")
-    conn.execute(
-        insert(decisions).values(
-            id=decision_id,
-            order_id=order_id,
-            source=decision.source,
-            decided_at=decision.decided_at,
-            body=body,
-            commitment=commitment,
-        )
+    rows.add(
+        decisions,
+        id=decision_id,
+        order_id=order_id,
+        source=decision.source,
+        decided_at=decision.decided_at,
+        body=body,
+        commitment=commitment,
     )
     facts = _facts(decision) | {"decision": decision_id, "digest": digest(body), "commitment": commitment}
-    return audit_log.append(conn, "order.decided", order_id, actor, decision.decided_at, facts)
+    return rows.leaf("order.decided", order_id, actor, decision.decided_at, facts)
 
 
 def of_order(conn: Connection, order_id: str) -> list[StoredDecision]:

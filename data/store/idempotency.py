@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Row, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from data.errors import BadInput, Conflict
+from data.store.pending_rows import PendingRows
 from data.store.tables import idempotency
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """An answer as it was first given, byte for byte."""
+    """An answer as it was first given, byte for byte, and the hash of the request that it answers."""
 
+    request_hash: str
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -46,7 +49,7 @@ def start(conn: Connection, caller_id: str, key: str, request_hash: str, at: dat
         raise BadInput("idempotency_mismatch", "同一幂等键已用于不同的请求。")
     if row.status is None:
         raise Conflict("idempotency_running", "同一幂等键的请求正在处理，请稍后再试。")
-    return StoredAnswer(row.status, json.loads(row.headers), row.body)
+    return _stored(row)
 
 
 def finish(
@@ -60,6 +63,31 @@ def finish(
     )
 
 
+def answers(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredAnswer]:
+    """The answers that requests under these (caller id, key) were given; absent: none was made."""
+    pair = tuple_(idempotency.c.caller_id, idempotency.c.key)
+    found = conn.execute(select(idempotency).where(pair.in_(list(keys)), idempotency.c.status.is_not(None)))
+    return {(row.caller_id, row.key): _stored(row) for row in found}
+
+
+def put(rows: PendingRows, caller_id: str, key: str, answer: StoredAnswer, at: datetime) -> None:
+    """Keeps the answer of a request that is made and answered in one transaction."""
+    rows.add(
+        idempotency,
+        caller_id=caller_id,
+        key=key,
+        request_hash=answer.request_hash,
+        started_at=at,
+        status=answer.status,
+        headers=json.dumps(dict(answer.headers)),
+        body=answer.body,
+    )
+
+
 def prune(conn: Connection, before: datetime) -> int:
     """Forgets the answers to requests started before that time; returns how many."""
     return conn.execute(delete(idempotency).where(idempotency.c.started_at < before)).rowcount
+
+
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredAnswer:
+    return StoredAnswer(row.request_hash, row.status, json.loads(row.headers), row.body)

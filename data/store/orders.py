@@ -3,52 +3,71 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_, update
 
 from data.errors import Conflict, NotFound
 from data.records import OrderHeader, WorkOrder
 from data.store import audit_log, review_rows, vault
+from data.store.pending_rows import PendingRows, pending_rows
 from data.store.tables import from_millis, orders, to_millis
 
 
 def add(conn: Connection, vault_key: bytes, order: WorkOrder, actor: str) -> str:
+    """Stores one order; see `put`."""
+    with pending_rows(conn) as rows:
+        return put(rows, vault_key, order, actor, newest_revisions(conn, [order]).get(_name(order)))
+
+
+def put(rows: PendingRows, vault_key: bytes, order: WorkOrder, actor: str, newest: int | None) -> str:
     """Stores an order and returns its commitment (64 hex digits), which its decision carries.
 
     Times are kept to the millisecond. A revision above the newest supersedes it and closes its reviews.
     Leaves: order.received, then order.superseded on the revision before.
 
+    Args:
+        newest: what `newest_revisions` says of this order.
+
     Raises:
         Conflict: `order_exists`, or `revision_stale` when a newer revision is here already.
     """
-    same_order = (orders.c.source == order.source) & (orders.c.number == order.number)
-    newest = conn.execute(select(func.max(orders.c.revision)).where(same_order)).scalar_one()
     if newest is not None and order.revision <= newest:
-        known = select(orders.c.id).where(same_order, orders.c.revision == order.revision)
-        if conn.execute(known).first() is not None:
+        known = select(orders.c.id).where(_same(order), orders.c.revision == order.revision)
+        if rows.conn.execute(known).first() is not None:
             raise Conflict("order_exists", "该来源、编号与版次的工单已经受理。")
         raise Conflict("revision_stale", "已有更新版次的工单，不能再提交较旧的版次。")
     sealed = vault.seal(vault_key, order.id, _payload(order))
-    conn.execute(
-        insert(orders).values(
-            id=order.id,
-            source=order.source,
-            number=order.number,
-            revision=order.revision,
-            channel=order.channel,
-            region=order.region,
-            received_at=order.received_at,
-            received_by=actor,
-            commitment=sealed.commitment,
-        )
+    rows.add(
+        orders,
+        id=order.id,
+        source=order.source,
+        number=order.number,
+        revision=order.revision,
+        channel=order.channel,
+        region=order.region,
+        received_at=order.received_at,
+        received_by=actor,
+        commitment=sealed.commitment,
     )
-    vault.keep(conn, order.id, sealed)
+    vault.put(rows, order.id, sealed)
     facts: audit_log.Facts = {"commitment": sealed.commitment, "revision": order.revision}
-    audit_log.append(conn, "order.received", order.id, actor, order.received_at, facts)
+    rows.leaf("order.received", order.id, actor, order.received_at, facts)
     if newest is not None:
-        _supersede(conn, order, actor)
+        rows.write()  # the older revision will point to this one
+        _supersede(rows, order, actor)
     return sealed.commitment
+
+
+def newest_revisions(conn: Connection, wanted: Iterable[WorkOrder]) -> dict[tuple[str, str], int]:
+    """The highest revision stored of each (source, number) among these orders; absent: none is."""
+    name = tuple_(orders.c.source, orders.c.number)
+    query = select(orders.c.source, orders.c.number, func.max(orders.c.revision).label("newest"))
+    found = conn.execute(
+        query.where(name.in_([_name(order) for order in wanted])).group_by(orders.c.source, orders.c.number)
+    )
+    return {(row.source, row.number): row.newest for row in found}
 
 
 def get(conn: Connection, vault_key: bytes, order_id: str) -> WorkOrder:
@@ -108,11 +127,19 @@ def erase(conn: Connection, order_id: str, actor: str, at: datetime) -> None:
     audit_log.append(conn, "order.erased", order_id, actor, at, {"reviews": closed})
 
 
-def _supersede(conn: Connection, order: WorkOrder, actor: str) -> None:
+def _name(order: WorkOrder) -> tuple[str, str]:
+    return (order.source, order.number)
+
+
+def _same(order: WorkOrder) -> ColumnElement[bool]:
+    return (orders.c.source == order.source) & (orders.c.number == order.number)
+
+
+def _supersede(rows: PendingRows, order: WorkOrder, actor: str) -> None:
+    conn = rows.conn
     older = conn.execute(
         select(orders.c.id, orders.c.superseded_by)
-        .where(orders.c.source == order.source, orders.c.number == order.number)
-        .where(orders.c.revision < order.revision)
+        .where(_same(order), orders.c.revision < order.revision)
         .order_by(orders.c.revision)
     ).all()
     for row in older:
@@ -121,7 +148,7 @@ def _supersede(conn: Connection, order: WorkOrder, actor: str) -> None:
             continue
         conn.execute(update(orders).where(orders.c.id == row.id).values(superseded_by=order.id))
         facts: audit_log.Facts = {"by": order.id, "revision": order.revision, "reviews": closed}
-        audit_log.append(conn, "order.superseded", row.id, actor, order.received_at, facts)
+        rows.leaf("order.superseded", row.id, actor, order.received_at, facts)
 
 
 def _payload(order: WorkOrder) -> bytes:

@@ -6,12 +6,13 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, tuple_, update
+from sqlalchemy import Connection, select, tuple_, update
 
 from data.errors import BadInput, Conflict, NotFound
 from data.records import Decision, Judgement, Review, ReviewStatus
 from data.store import audit_log, decisions, judgements, review_rows
 from data.store.identifiers import new_id
+from data.store.pending_rows import PendingRows, pending_rows
 from data.store.tables import reviews, to_millis
 
 
@@ -24,21 +25,35 @@ def open(  # noqa: A001
     at: datetime,
     actor: str,
 ) -> Review:
+    """Opens one review; see `put`."""
+    with pending_rows(conn) as rows:
+        put(rows, review_id, order_id, decision_id, decision, at, actor)
+    return get(conn, review_id, at)
+
+
+def put(
+    rows: PendingRows,
+    review_id: str,
+    order_id: str,
+    decision_id: str,
+    decision: Decision,
+    at: datetime,
+    actor: str,
+) -> None:
     """Opens a review of a stored decision, for the reasons it gives. Leaf: review.opened."""
     reasons = decision.review_reasons
     priority = review_rows.priority_of(decision)
-    conn.execute(
-        insert(reviews).values(
-            id=review_id,
-            order_id=order_id,
-            decision_id=decision_id,
-            status="open",
-            reasons=json.dumps(reasons),
-            priority=priority,
-            opened_at=at,
-            fence=0,
-            version=1,
-        )
+    rows.add(
+        reviews,
+        id=review_id,
+        order_id=order_id,
+        decision_id=decision_id,
+        status="open",
+        reasons=json.dumps(reasons),
+        priority=priority,
+        opened_at=at,
+        fence=0,
+        version=1,
     )
     facts: audit_log.Facts = {
         "review": review_id,
@@ -46,8 +61,7 @@ def open(  # noqa: A001
         "reasons": list(reasons),
         "priority": priority,
     }
-    audit_log.append(conn, "review.opened", order_id, actor, at, facts)
-    return get(conn, review_id, at)
+    rows.leaf("review.opened", order_id, actor, at, facts)
 
 
 def queue(

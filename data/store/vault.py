@@ -11,9 +11,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select
 
 from data.errors import NotFound, Unavailable
+from data.store.pending_rows import PendingRows
 from data.store.tables import order_keys, order_texts
 
 NONCE_BYTES = 12
@@ -42,9 +43,9 @@ def seal(vault_key: bytes, order_id: str, payload: bytes) -> Sealed:
     )
 
 
-def keep(conn: Connection, order_id: str, sealed: Sealed) -> None:
-    conn.execute(insert(order_texts).values(order_id=order_id, ciphertext=sealed.ciphertext))
-    conn.execute(insert(order_keys).values(order_id=order_id, wrapped=sealed.wrapped))
+def put(rows: PendingRows, order_id: str, sealed: Sealed) -> None:
+    rows.add(order_texts, order_id=order_id, ciphertext=sealed.ciphertext)
+    rows.add(order_keys, order_id=order_id, wrapped=sealed.wrapped)
 
 
 def unseal(conn: Connection, vault_key: bytes, order_id: str, commitment: str) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,8 +39,7 @@ class Service:
     def __init__(self, settings: Settings, database: Database, keyring: Keyring, triage: Triage) -> None:
         self.settings, self.database, self.keyring, self.triage = settings, database, keyring, triage
         self.clock = Clock()
-        self.app = create_app(settings, database, keyring, triage, triage.taxonomy)
-        self.app.state.desk = replace(self.app.state.desk, now=self.clock)
+        self.app = create_app(settings, database, keyring, triage, triage.taxonomy, now=self.clock)
         self.ids: dict[str, str] = {}
         self._keys: dict[str, str] = {}
         for role in ROLES:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import event
 
 from data.errors import BadInput
@@ -43,12 +46,29 @@ def test_a_leaf_is_canonical_json(connection):
 
 @pytest.mark.parametrize(
     "fact",
-    ["来电人", "two words", "", "line\n", "x" * 201, 0.5, True, None, [["词"]], {"键": 1}, {"k": {"j": 1.0}}],
+    [
+        *("来电人", "two words", "", "line\n", "x" * 201, 0.5, True, None),
+        *([["词"]], {"键": 1}, {"k": {"j": 1.0}}, 2**53, -(2**53)),
+    ],
 )
 def test_a_leaf_takes_codes_and_integers_only(connection, fact):
     with pytest.raises(ValueError, match="audit leaf"):
         audit_log.append(connection, "record.read", "order", INTAKE, NOW, {"fact": fact})
     assert audit_log.size(connection) == 0
+
+
+CODES = st.from_regex(re.compile(r"[!-~]{1,40}", re.ASCII), fullmatch=True)
+FACTS = st.recursive(
+    CODES | st.integers(-(2**53) + 1, 2**53 - 1),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(CODES, inner, max_size=4),
+)
+
+
+@given(facts=st.dictionaries(CODES, FACTS, max_size=6))
+def test_every_leaf_is_canonical_json(facts):
+    content = {"v": 1, "subject": "order", "facts": facts}
+    audit_log._refuse_text(content)
+    assert audit_log._canonical(content) == rfc8785.dumps(content)
 
 
 def test_an_unknown_event_is_refused(connection):

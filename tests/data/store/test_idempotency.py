@@ -12,7 +12,7 @@ from data.store.idempotency import StoredAnswer
 from tests.data.store.stories import INTAKE, NOW, VAULT, an_order, at_once
 
 BODY = '{"裁定":"合理"}'.encode() + bytes([0, 255])
-ANSWER = StoredAnswer(201, {"Location": "/v1/orders/1"}, BODY)
+ANSWER = StoredAnswer("r", 201, {"Location": "/v1/orders/1"}, BODY)
 
 
 def answer(conn, caller="c", key="k", request="r", at=NOW):

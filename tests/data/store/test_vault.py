@@ -10,6 +10,7 @@ from sqlalchemy import delete, select, update
 from data.errors import NotFound, Unavailable
 from data.store import orders, vault
 from data.store.database import Database
+from data.store.pending_rows import pending_rows
 from data.store.tables import order_keys, order_texts
 from tests.data.store.stories import INTAKE, ORDER, VAULT, an_order
 
@@ -46,7 +47,8 @@ def test_a_text_replaced_by_who_holds_the_vault_key_differs_from_its_commitment(
     orders.add(connection, VAULT, order, INTAKE)
     connection.execute(delete(order_texts).where(order_texts.c.order_id == order.id))
     connection.execute(delete(order_keys).where(order_keys.c.order_id == order.id))
-    vault.keep(connection, order.id, vault.seal(VAULT, order.id, b"{}"))
+    with pending_rows(connection) as rows:
+        vault.put(rows, order.id, vault.seal(VAULT, order.id, b"{}"))
     with pytest.raises(Unavailable):
         orders.get(connection, VAULT, order.id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -102,7 +102,6 @@ def site(database: Database, keyring: Keyring, tiny_triage: Triage, taxonomy: Ta
 
 
 def site_over(database: Database, keyring: Keyring, triage: Triage, taxonomy: Taxonomy) -> Site:
-    app = create_app(Settings(log_origin=ORIGIN), database, keyring, triage, taxonomy)
     clock = Clock()
-    app.state.desk = replace(app.state.desk, now=clock)
+    app = create_app(Settings(log_origin=ORIGIN), database, keyring, triage, taxonomy, now=clock)
     return Site(app, database, keyring, triage, clock)
