@@ -18,7 +18,7 @@ from data.store.database import Database
 from data.store.promotions import Instruction
 from data.taxonomy import load_taxonomy
 from models.bundle import read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.registry import Registry
 from models.triage import open_triage
 
@@ -85,7 +85,7 @@ def _registry(chosen: argparse.Namespace, settings: Settings) -> int:
 
 def _check(folder: Path) -> int:
     bundle = read_bundle(folder, load_taxonomy())
-    OnnxClassifier(bundle).warm_up()
+    EncoderClassifier(bundle).warm_up()
     print(json.dumps({"name": bundle.name, "digest": bundle.digest, "versions": bundle.versions}, indent=1))
     return 0
 

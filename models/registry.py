@@ -14,7 +14,7 @@ from data.store import promotions
 from data.store.promotions import Instruction, Promotion
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle, read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 
 log = getLogger(__name__)
 
@@ -89,4 +89,4 @@ class Registry:
 
 
 def _run_once(bundle: Bundle) -> None:
-    OnnxClassifier(bundle).warm_up()
+    EncoderClassifier(bundle).warm_up()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as DeadlineExceeded
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
-from typing import Any
 
 from data.canonical import CANONICAL_VERSION, is_traditional
 from data.errors import BadInput, NotFound
@@ -17,15 +13,15 @@ from data.records import Decision, FallbackReason, Prediction, Reading, Threshol
 from data.taxonomy import Taxonomy, load_taxonomy
 from models.bundle import Bundle, read_bundle
 from models.classifier import Classifier, NonFinite
+from models.encoder_classifier import EncoderClassifier
 from models.explain import Explanation, explain
-from models.onnx_classifier import OnnxClassifier
+from models.lanes import DeadlineExceeded, Lanes, Priority, usable_cores
 from models.policy import Evidence, decide
 from models.prior import PriorShift
 from models.rules import Rules
 
 log = getLogger(__name__)
 
-_WORKERS = 2
 _PATIENCE = 4  # deadlines that an explanation may take: it classifies many readings
 _NO_THRESHOLDS = Thresholds(decline=None, dispatch=None)
 
@@ -48,7 +44,9 @@ class Triage:
         auto_decline: bool = False,
         base_rate: float | None = None,
         deadline_s: float | None = None,
+        lanes: int | None = None,
     ) -> None:
+        """`lanes` inference streams run at a time; None: one for each core that this process may use."""
         self.bundle = bundle
         self.missing = missing
         self.taxonomy = taxonomy
@@ -61,9 +59,7 @@ class Triage:
         if self._shift is not None:
             self.thresholds = self._shift.thresholds(self.thresholds)
         self._deadline_s = deadline_s
-        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="classify")
-        self._stuck = 0
-        self._lock = threading.Lock()
+        self.lanes = Lanes(usable_cores() if lanes is None else lanes)
         self.versions = Versions(
             bundle=None if bundle is None else bundle.digest,
             rules=rules.version,
@@ -75,13 +71,15 @@ class Triage:
 
     @property
     def ready(self) -> bool:
-        """A model is loaded, and has answered once."""
-        return self._classifier is not None
+        """A model is loaded, has answered once, and is not stuck on every lane."""
+        return self._classifier is not None and not self.lanes.stuck()
 
-    def decide(self, title: str, content: str, decided_at: datetime) -> Decision:
+    def decide(
+        self, title: str, content: str, decided_at: datetime, priority: Priority = "interactive"
+    ) -> Decision:
         """The decision on one order; total over all strings."""
         text = read_text(title, content)
-        prediction, fallback = self._classified(text.reading)
+        prediction, fallback = self._classified(text.reading, priority)
         if prediction is not None and self._shift is not None:
             prediction = self._shift.prediction(prediction)
         evidence = Evidence(
@@ -103,30 +101,29 @@ class Triage:
         current = decision.versions.bundle == self.versions.bundle
         if self._classifier is None or decision.source != "model" or not current:
             return None
+        classifier = self._classifier
+        patience_s = None if self._deadline_s is None else _PATIENCE * self._deadline_s
         try:
-            job = self._workers.submit(explain, read_text(title, content), self._classifier, decision.verdict)
-            return job.result(None if self._deadline_s is None else _PATIENCE * self._deadline_s)
+            text = read_text(title, content)
+            return self.lanes.run(lambda: explain(text, classifier, decision.verdict), patience_s, "bulk")
         except DeadlineExceeded:
-            self._abandon(job)
             log.warning("an explanation exceeded its deadline and is left out")
         except Exception:
             log.exception("an explanation failed and is left out")
         return None
 
     def close(self) -> None:
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.lanes.close()
 
-    def _classified(self, reading: Reading) -> tuple[Prediction | None, FallbackReason | None]:
+    def _classified(
+        self, reading: Reading, priority: Priority
+    ) -> tuple[Prediction | None, FallbackReason | None]:
         if self._classifier is None:
             return None, self.missing
-        with self._lock:
-            if self._stuck >= _WORKERS:
-                return None, "model_slow"
-        job = self._workers.submit(self._classifier.classify, [reading])
+        classifier = self._classifier
         try:
-            (prediction,) = job.result(self._deadline_s)
+            (prediction,) = self.lanes.run(lambda: classifier.classify([reading]), self._deadline_s, priority)
         except DeadlineExceeded:
-            self._abandon(job)
             log.warning("classification exceeded its deadline; the rules answer")
             return None, "model_slow"
         except NonFinite:
@@ -136,18 +133,6 @@ class Triage:
             log.exception("classification failed; the rules answer")
             return None, "model_error"
         return prediction, None
-
-    def _abandon(self, job: Future[Any]) -> None:
-        """A job not yet begun is dropped; one under way holds its worker until it ends."""
-        if job.cancel():
-            return
-        with self._lock:
-            self._stuck += 1
-        job.add_done_callback(self._recovered)
-
-    def _recovered(self, _: Future[Any]) -> None:
-        with self._lock:
-            self._stuck -= 1
 
 
 def open_triage(
@@ -165,11 +150,11 @@ def open_triage(
     taxonomy = load_taxonomy()
     rules = Rules.load(taxonomy)
     bundle: Bundle | None = None
-    classifier: OnnxClassifier | None = None
+    classifier: EncoderClassifier | None = None
     missing: FallbackReason | None = None
     try:
         bundle = read_bundle(folder, taxonomy)
-        classifier = OnnxClassifier(bundle)
+        classifier = EncoderClassifier(bundle, threads=1)
         classifier.warm_up()
     except NotFound as error:
         missing = "model_missing"

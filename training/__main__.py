@@ -16,7 +16,7 @@ from data.errors import BadInput, MingbianError
 from data.settings import ROOT, Settings
 from data.taxonomy import load_taxonomy
 from models.bundle import PUBLISHERS, public_text, read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from training.behaviours import judge_of, read_suite, run_suite, table
 from training.encoder import make_encoder
 from training.encoder_card import write_encoder_card
@@ -123,7 +123,7 @@ def _labels(chosen: argparse.Namespace, _: Settings) -> None:
 
 def _behaviours(chosen: argparse.Namespace, _: Settings) -> None:
     taxonomy = load_taxonomy()
-    model = OnnxClassifier(read_bundle(chosen.bundle, taxonomy))
+    model = EncoderClassifier(read_bundle(chosen.bundle, taxonomy))
     orders = [(order.title, order.content) for order in read_folder(taxonomy) if order.region == "w4"]
     print("\n".join(table(run_suite(judge_of(model), read_suite(taxonomy), orders))))
 

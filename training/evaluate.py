@@ -14,7 +14,7 @@ from data.corpus.labels import LabelledOrder
 from data.masking import read_text
 from data.records import Reading
 from data.taxonomy import Taxonomy
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from training.calibrate import expected_calibration_error
 from training.classifier import PooledClassifier
 from training.finetune import encode
@@ -69,7 +69,7 @@ class Scored:
         return expected_calibration_error(self.confidence, self.right)
 
 
-def score(model: OnnxClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxonomy) -> Scored:
+def score(model: EncoderClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxonomy) -> Scored:
     """Classify the orders as service does: canonical, masked, one at a time."""
     predictions = model.classify([read_text(order.title, order.content).reading for order in orders])
     groups = {
@@ -89,7 +89,7 @@ def score(model: OnnxClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxo
 
 def largest_gap(
     model: PooledClassifier,
-    graph: OnnxClassifier,
+    graph: EncoderClassifier,
     tokenizer: Tokenizer,
     readings: Sequence[Reading],
     length: int,
@@ -103,7 +103,7 @@ def largest_gap(
     return max(gaps)
 
 
-def agreement(one: OnnxClassifier, other: OnnxClassifier, orders: Sequence[LabelledOrder]) -> float:
+def agreement(one: EncoderClassifier, other: EncoderClassifier, orders: Sequence[LabelledOrder]) -> float:
     """The share of orders to which both graphs give the same verdict."""
     readings = [read_text(order.title, order.content).reading for order in orders]
     pairs = zip(one.classify(readings), other.classify(readings), strict=True)

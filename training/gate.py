@@ -20,7 +20,7 @@ from data.masking import read_text
 from data.records import Reading
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from training.behaviours import Capability, Suite, judge_of, run_suite
 from training.evaluate import Scored, score
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_at, recall_within
@@ -64,7 +64,7 @@ class FrozenSets:
 @dataclass(frozen=True, slots=True)
 class _Contender:
     bundle: Bundle
-    model: OnnxClassifier
+    model: EncoderClassifier
     scored: Scored
     real: NDArray[np.float64]
 
@@ -104,7 +104,7 @@ def gate_table(checks: Sequence[Check]) -> list[str]:
 
 
 def _contender(bundle: Bundle, sets: FrozenSets, taxonomy: Taxonomy) -> _Contender:
-    model = OnnxClassifier(bundle)
+    model = EncoderClassifier(bundle)
     real = np.array([each.p_unreasonable for each in model.classify(sets.real)])
     return _Contender(bundle, model, score(model, sets.orders, taxonomy), real)
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from data.corpus.labels import LabelledOrder
 from data.masking import read_text
 from models.bundle import Bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from training.evaluate import agreement, largest_gap
 from training.export import export, load_classifier
 
@@ -48,7 +48,7 @@ def served_graph(
         ArithmeticError: the exported graph does not compute what the model computes.
     """
     plain, small = export(classifier, folder)
-    fp32, int8 = (OnnxClassifier(replace(unfitted, graph=graph.read_bytes())) for graph in (plain, small))
+    fp32, int8 = (EncoderClassifier(replace(unfitted, graph=graph.read_bytes())) for graph in (plain, small))
     probe = [read_text(order.title, order.content).reading for order in orders[:_PARITY_ORDERS]]
     gap = largest_gap(load_classifier(classifier), fp32, tokenizer, probe, unfitted.max_tokens)
     if gap >= _FP32_GAP:

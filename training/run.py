@@ -26,7 +26,7 @@ from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
 from models.bundle import Bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
 from training import baseline
 from training.behaviours import judge_of, read_suite, run_suite
@@ -101,7 +101,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     judged = [*snapshot.calibration, *snapshot.test]
     graph = served_graph(classifier, unfitted, tokenizer, judged, folder / "graphs")
     fitted = _with_temperatures(replace(unfitted, graph=graph.content), snapshot, taxonomy)
-    model = OnnxClassifier(fitted)
+    model = EncoderClassifier(fitted)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
     of_kept = _predictions(model, [each.reading for each in kept])
     flags = {
@@ -234,7 +234,7 @@ def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundl
 
 
 def _with_temperatures(unfitted: Bundle, snapshot: Snapshot, taxonomy: Taxonomy) -> Bundle:
-    raw = score(OnnxClassifier(unfitted), snapshot.calibration, taxonomy)
+    raw = score(EncoderClassifier(unfitted), snapshot.calibration, taxonomy)
     temperatures = {
         group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
         for group in taxonomy.groups
@@ -255,7 +255,7 @@ def _readings_digest() -> str:
     return hashlib.sha256(READINGS.read_bytes()).hexdigest()
 
 
-def _predictions(model: OnnxClassifier, readings: Sequence[Reading]) -> list[Prediction]:
+def _predictions(model: EncoderClassifier, readings: Sequence[Reading]) -> list[Prediction]:
     found: list[Prediction] = []
     with tqdm(total=len(readings), desc="real texts", unit="text", disable=not readings) as bar:
         for start in range(0, len(readings), _SHOWN_AT_ONCE):

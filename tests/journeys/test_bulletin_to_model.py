@@ -20,7 +20,7 @@ from data.masking import read_text
 from data.settings import ROOT
 from data.taxonomy import Taxonomy
 from models.bundle import public_text, read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
 from models.triage import Triage
 from training.encoder import make_encoder
@@ -204,7 +204,7 @@ def test_labels_until_a_new_model_answers(tmp_path: Path, taxonomy: Taxonomy) ->
     with pytest.raises(BadInput, match="bundle_corrupt"):
         read_bundle(out, taxonomy)  # a signer whom the repository does not know
 
-    classifier = OnnxClassifier(bundle)
+    classifier = EncoderClassifier(bundle)
     readings = [read_text("", text).reading for text in ("望江路路灯不亮，请派人修好。", "要求法院改判。")]
     for prediction in classifier.classify(readings):
         for group, codes in taxonomy.groups.items():

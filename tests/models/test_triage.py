@@ -16,7 +16,7 @@ from data.taxonomy import Taxonomy
 from models import bundle
 from models.bundle import Bundle, read_bundle
 from models.classifier import Classifier, NonFinite
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
 from models.triage import Triage, open_triage
 from tests.models import tiny_bundle
@@ -39,7 +39,7 @@ def opened(tiny: Bundle, taxonomy: Taxonomy, rules: Rules) -> Iterator[Opened]:
     made: list[Triage] = []
 
     def make(classifier: Classifier | None = None, deadline_s: float | None = None) -> Triage:
-        chosen = classifier or OnnxClassifier(tiny)
+        chosen = classifier or EncoderClassifier(tiny)
         made.append(Triage(chosen, tiny, None, taxonomy, rules, deadline_s=deadline_s))
         return made[-1]
 
@@ -79,7 +79,7 @@ class Stuck:
 
 
 def test_past_the_deadline_the_rules_answer_and_the_model_comes_back(opened: Opened, tiny: Bundle) -> None:
-    stuck = Stuck(OnnxClassifier(tiny))
+    stuck = Stuck(EncoderClassifier(tiny))
     triage = opened(stuck, deadline_s=0.05)
     for _ in range(3):  # the third finds every worker stuck and is answered at once
         decision = triage.decide("", "法院裁定不算数", NOW)
@@ -133,7 +133,7 @@ def test_an_explanation_that_fails_or_lasts_is_left_out(opened: Opened, tiny: Bu
     class Slow:
         def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
             release.wait(10)
-            return OnnxClassifier(tiny).classify(readings)
+            return EncoderClassifier(tiny).classify(readings)
 
     try:
         assert opened(Slow(), 0.01).explain("", content, decision) is None
@@ -145,7 +145,7 @@ def test_a_city_s_base_rate_moves_probabilities_and_thresholds_together(
     tiny: Bundle, taxonomy: Taxonomy, rules: Rules
 ) -> None:
     plain, rare = (
-        Triage(OnnxClassifier(tiny), tiny, None, taxonomy, rules, base_rate=rate) for rate in (None, 0.003)
+        Triage(EncoderClassifier(tiny), tiny, None, taxonomy, rules, base_rate=rate) for rate in (None, 0.003)
     )
     before, after = (triage.decide("法院", "法院裁定不算数", NOW) for triage in (plain, rare))
     plain.close()
@@ -161,7 +161,7 @@ def test_a_city_s_base_rate_moves_probabilities_and_thresholds_together(
 
 def test_a_graph_that_computes_nan_is_caught(tmp_path: Path, opened: Opened, taxonomy: Taxonomy) -> None:
     publishers = tiny_bundle.publish(tmp_path / "nan", tiny_bundle.files(taxonomy, poison=math.nan))
-    poisoned = OnnxClassifier(read_bundle(tmp_path / "nan" / "bundle", taxonomy, publishers))
+    poisoned = EncoderClassifier(read_bundle(tmp_path / "nan" / "bundle", taxonomy, publishers))
     assert opened(poisoned).decide("", "路灯坏了", NOW).fallback == "model_nonfinite"
 
 

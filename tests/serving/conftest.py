@@ -13,7 +13,7 @@ from data.store.database import Database
 from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
 from models.bundle import read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
 from models.triage import Triage, open_triage
 from tests.models import tiny_bundle
@@ -36,7 +36,7 @@ def tiny_triage(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) ->
     folder = tmp_path_factory.mktemp("tiny")
     publishers = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy))
     bundle = read_bundle(folder / "bundle", taxonomy, publishers)
-    triage = Triage(OnnxClassifier(bundle), bundle, None, taxonomy, Rules.load(taxonomy))
+    triage = Triage(EncoderClassifier(bundle), bundle, None, taxonomy, Rules.load(taxonomy))
     yield triage
     triage.close()
 

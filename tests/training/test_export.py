@@ -14,7 +14,7 @@ from data.corpus.labels import LabelledOrder, read_folder
 from data.masking import read_text
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle, read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from tests.models import tiny_bundle
 from training.classifier import PooledClassifier
 from training.evaluate import agreement, largest_gap, score
@@ -59,15 +59,15 @@ def graphs(trained: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def running(
     tmp_path: Path, tokenizer: Tokenizer, taxonomy: Taxonomy, graphs: tuple[Path, Path]
-) -> list[OnnxClassifier]:
+) -> list[EncoderClassifier]:
     publishers = tiny_bundle.publish(tmp_path, tiny_bundle.files(taxonomy))
     like: Bundle = read_bundle(tmp_path / "bundle", taxonomy, publishers)
     like = replace(like, tokenizer=tokenizer.to_str(), max_tokens=LENGTH)
-    return [OnnxClassifier(replace(like, graph=path.read_bytes())) for path in graphs]
+    return [EncoderClassifier(replace(like, graph=path.read_bytes())) for path in graphs]
 
 
 def test_the_graph_computes_what_the_weights_compute(
-    running: list[OnnxClassifier], trained: Path, tokenizer: Tokenizer, orders: list[LabelledOrder]
+    running: list[EncoderClassifier], trained: Path, tokenizer: Tokenizer, orders: list[LabelledOrder]
 ) -> None:
     readings = [read_text(order.title, order.content).reading for order in orders]
     assert largest_gap(load_classifier(trained), running[0], tokenizer, readings, LENGTH) < 1e-4
@@ -91,7 +91,7 @@ def test_every_length_and_batch_runs(graphs: tuple[Path, Path], trained: Path) -
 
 
 def test_the_small_graph_is_smaller_and_agrees(
-    graphs: tuple[Path, Path], running: list[OnnxClassifier], orders: list[LabelledOrder]
+    graphs: tuple[Path, Path], running: list[EncoderClassifier], orders: list[LabelledOrder]
 ) -> None:
     assert graphs[1].stat().st_size < graphs[0].stat().st_size / 2
     assert agreement(running[0], running[0], orders) == 1.0
@@ -106,7 +106,7 @@ def test_no_graph_holds_a_path_of_this_machine(graphs: tuple[Path, Path]) -> Non
 
 
 def test_scores_follow_the_taxonomy(
-    running: list[OnnxClassifier], orders: list[LabelledOrder], taxonomy: Taxonomy
+    running: list[EncoderClassifier], orders: list[LabelledOrder], taxonomy: Taxonomy
 ) -> None:
     scored = score(running[0], orders, taxonomy)
     assert scored.probabilities["verdict"].shape == (len(orders), len(taxonomy.verdicts))

@@ -10,7 +10,7 @@ from data.records import Reading
 from data.taxonomy import Taxonomy
 from models import bundle as bundles
 from models.bundle import Bundle, read_bundle
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from tests.data.corpus.invented import order
 from tests.models import tiny_bundle
 from training.behaviours import Direction, Suite, Twin
@@ -97,7 +97,7 @@ def test_more_may_not_be_lost_than_won(tmp_path: Path, taxonomy: Taxonomy) -> No
     better, worse = (
         _Contender(
             bundle,
-            OnnxClassifier(bundle),
+            EncoderClassifier(bundle),
             Scored(SETS.orders, p, {}, {}, np.zeros((len(p), 7)), taxonomy),
             np.zeros(0),
         )

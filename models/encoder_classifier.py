@@ -1,4 +1,4 @@
-"""The encoder as ONNX Runtime runs it; the only file of the rooms that imports the inference runtime.
+"""The fine-tuned encoder of a bundle as a classifier: tokens in, calibrated predictions out.
 
 `models/triage.py` serves with it, and `training` judges the exported graph through it.
 """
@@ -8,33 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from data.records import Prediction, Reading
 from models.bundle import Bundle
 from models.classifier import NonFinite
+from models.graph_runtime import GraphRuntime
+from models.onnx_runtime import OnnxRuntime
 
 _WARM_UP = Reading("路灯不亮", "幸福路路灯坏了三天，晚上看不清路，请派人维修。")
 
 
-class OnnxClassifier:
-    """Classifies one reading at a time, unpadded.
+class EncoderClassifier:
+    """Classifies one reading at a time; safe to call from several threads at once."""
 
-    Dynamic int8 quantisation scales activations over the whole input of the graph, so that in a
-    batch an order's scores would depend on its neighbours; a batch of one has none.
-    """
+    def __init__(self, bundle: Bundle, runtime: GraphRuntime | None = None, threads: int = 2) -> None:
+        """Over a runtime that has loaded the bundle's graph; by default ONNX Runtime with these threads.
 
-    def __init__(self, bundle: Bundle, threads: int = 2) -> None:
-        """Load the verified bytes; raises whatever the runtime raises on a graph it cannot run."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            bundle.graph, options, providers=["CPUExecutionProvider"]
-        )
+        Raises whatever the runtime raises on a graph it cannot run.
+        """
+        self.runtime = OnnxRuntime(bundle.graph, threads) if runtime is None else runtime
         self._tokenizer = Tokenizer.from_str(bundle.tokenizer)
         self._tokenizer.enable_truncation(bundle.max_tokens)
         self._groups = bundle.label_groups
@@ -52,13 +46,7 @@ class OnnxClassifier:
     def logits(self, reading: Reading) -> tuple[NDArray[np.float32], bool]:
         """(raw scores of all groups and then of the flags, whether the text was cut)."""
         encoding = self._tokenizer.encode(reading.title, reading.content)
-        inputs = {
-            "input_ids": np.array([encoding.ids], dtype=np.int64),
-            "attention_mask": np.array([encoding.attention_mask], dtype=np.int64),
-            "token_type_ids": np.array([encoding.type_ids], dtype=np.int64),
-        }
-        (scores,) = self._session.run(["logits"], inputs)
-        return scores[0], bool(encoding.overflowing)
+        return self.runtime.scores(encoding.ids, encoding.type_ids), bool(encoding.overflowing)
 
     def _one(self, reading: Reading) -> Prediction:
         scores, truncated = self.logits(reading)

@@ -10,13 +10,13 @@ from data.records import Reading
 from data.taxonomy import Taxonomy
 from models.bundle import read_bundle
 from models.classifier import NonFinite
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from tests.models import tiny_bundle
 
 
-def classifier(folder: Path, taxonomy: Taxonomy, *, poison: float = 0.0) -> OnnxClassifier:
+def classifier(folder: Path, taxonomy: Taxonomy, *, poison: float = 0.0) -> EncoderClassifier:
     publishers = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy, poison=poison))
-    return OnnxClassifier(read_bundle(folder / "bundle", taxonomy, publishers))
+    return EncoderClassifier(read_bundle(folder / "bundle", taxonomy, publishers))
 
 
 def test_each_group_is_a_distribution_over_its_codes(tmp_path: Path, taxonomy: Taxonomy) -> None:
@@ -58,7 +58,7 @@ def test_scores_that_are_not_finite_raise(tmp_path: Path, taxonomy: Taxonomy) ->
 
 
 def test_an_order_s_answer_does_not_depend_on_its_neighbours(shipped: Path, taxonomy: Taxonomy) -> None:
-    model = OnnxClassifier(read_bundle(shipped, taxonomy))
+    model = EncoderClassifier(read_bundle(shipped, taxonomy))
     readings = [
         read_text("反映路灯", "来电人反映幸福路路灯坏了三天，请派人维修。").reading,
         read_text("", "要求单位涨工资，工资已经高于最低工资标准。").reading,
