@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     deadline_ms: int = Field(default=800, gt=0, description="Longer than this, and the rules answer.")
     body_limit: int = Field(default=262_144, gt=0, description="Largest request body in bytes.")
     text_limit: int = Field(default=20_000, gt=0, description="Most code points of one order's content.")
+    rate_limit: int = Field(
+        default=500, gt=0, description="Calls a second that one API key may make of one server process."
+    )
     lease_seconds: int = Field(default=900, gt=0, description="How long a claimed review stays claimed.")
     idempotency_hours: int = Field(
         default=48, ge=24, description="How long a repeated request gets its first answer."

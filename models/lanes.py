@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 
 _CPU_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 _LOOK_EVERY_S: Final = 1.0
+_RECENT: Final = 0.05  # weight of the latest in the mean
 
 
 class DeadlineExceeded(Exception):
@@ -50,6 +51,7 @@ class Lanes:
         self._waiting: dict[Priority, deque[Job[Any]]] = {name: deque() for name in PRIORITIES}
         self._stuck = 0
         self._closed = False
+        self.mean_s = 0.0  # what one piece of work takes, by recent ones
         for number in range(count):
             # Daemons: a lane that hangs for ever must not keep the process from ending.
             threading.Thread(target=self._serve, name=f"lane-{number}", daemon=True).start()
@@ -113,12 +115,14 @@ class Lanes:
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
+            began = time.monotonic()
             try:
                 job.outcome = job.work()
             except Exception as error:  # noqa: BLE001 - it is raised where the work came from
                 job.outcome = error
             with self._changed:
                 job.ended.set()
+                self.mean_s += _RECENT * (time.monotonic() - began - self.mean_s)
                 if job.abandoned:
                     self._stuck -= 1
 

@@ -36,6 +36,7 @@ class Allow:
             raise NotAllowed("key_missing", "请在 Authorization 请求头中提供接口密钥")
         with desk.database.reading() as conn:
             caller = credentials.authenticate(conn, given.credentials, desk.now())
+        request.state.rate = desk.rates.take(caller.id).headers
         return _admitted(request, caller, self.roles)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -24,6 +25,7 @@ from data.taxonomy import Taxonomy
 from models.triage import Triage
 from serving import errors
 from serving.access import Allow
+from serving.admission import Admission, Gate
 from serving.desk import Desk, utc_now
 from serving.envelope import Envelope
 from serving.errors import PROBLEM, Problem
@@ -32,6 +34,7 @@ from serving.keeping import OrderKeeper
 from serving.messages import NewOrder, member_names
 from serving.metrics import Metrics
 from serving.pages import site
+from serving.rates import Rates
 from serving.reloading import follow
 from serving.review_messages import NewJudgement, Resolution
 from serving.routes import audit, health, model, orders, reviews
@@ -77,10 +80,12 @@ def create_app(
         sessions=Sessions(keyring.cookies),
         metrics=metrics,
         keeper=OrderKeeper(database, keyring.vault, taxonomy, metrics, now),
+        rates=Rates(settings.rate_limit),
         now=now,
     )
     app.state.desk = desk
     app.state.loaded_from = loaded_from or settings.bundle
+    app.state.gate = Gate(lambda: app.state.desk.triage.lanes, settings.deadline_ms / 1000, metrics)
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(
@@ -88,6 +93,7 @@ def create_app(
         body_limit=settings.body_limit,
         known_names=member_names(NewOrder, NewJudgement, Resolution),
     )
+    app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(Envelope, observe=desk.metrics.answered)
     return app
 
@@ -150,6 +156,7 @@ def _roles(dependant: Dependant) -> tuple[str, ...]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     desk: Desk = app.state.desk
+    current_default_thread_limiter().total_tokens = Gate.threads(desk.triage.lanes.count)
     stop = asyncio.Event()
     following = asyncio.create_task(follow(app, app.state.loaded_from, stop))
     pruning = asyncio.create_task(_prune_hourly(desk))

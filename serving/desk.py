@@ -18,6 +18,7 @@ from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
 from models.triage import Triage
 from serving.metrics import Metrics
+from serving.rates import Rates
 from serving.sessions import Sessions
 
 if TYPE_CHECKING:  # which writes statements, that are written in this file's time zone
@@ -68,6 +69,7 @@ class Desk:
     sessions: Sessions
     metrics: Metrics
     keeper: OrderKeeper
+    rates: Rates
     underway: Underway = field(default_factory=Underway)
     now: Callable[[], datetime] = utc_now
 

@@ -33,6 +33,7 @@ _BY_CODE: Final[Mapping[str, int]] = {
     "page_expired": 403,
     "version_stale": 412,
     "forbidden": 403,
+    "rate_limited": 429,
 }
 _TITLES: Final[Mapping[int, str]] = {
     400: "请求无法读取",
@@ -45,6 +46,7 @@ _TITLES: Final[Mapping[int, str]] = {
     413: "请求体过大",
     415: "内容类型不被支持",
     422: "请求内容有误",
+    429: "请求过于频繁",
     500: "服务内部错误",
     503: "服务暂不可用",
 }
@@ -135,7 +137,7 @@ def _foreseen(error: MingbianError) -> Failure:
             if error.code == "body_too_large":
                 headers["Connection"] = "close"  # the rest of the body was never read
         case Unavailable():
-            status = 503
+            status = _BY_CODE.get(error.code, 503)
             headers["Retry-After"] = str(error.retry_after)
         case _:
             status = 500

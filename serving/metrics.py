@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from data.records import Decision
+from models.lanes import PRIORITIES
+from models.triage import Triage
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 5.0)
@@ -18,6 +27,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._decisions = Counter(
             "mingbian_decisions",
             "Decisions made, by what happens now, who decided and why the model did not.",
@@ -49,6 +59,35 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._orders_under_way = Gauge(
+            "mingbian_orders_in_flight", "Orders let in and not yet answered.", registry=self._registry
+        )
+        self._refused = Counter(
+            "mingbian_orders_refused",
+            "Requests refused before anything was done, by why.",
+            ("reason",),
+            registry=self._registry,
+        )
+        self._inference_queue = Gauge(
+            "mingbian_inference_queue",
+            "Texts that wait for an inference stream.",
+            ("priority",),
+            registry=self._registry,
+        )
+        self._inference_oldest = Gauge(
+            "mingbian_inference_oldest_seconds",
+            "How long the first of them has waited.",
+            registry=self._registry,
+        )
+        self._degraded = Gauge(
+            "mingbian_degraded", "1 while the rules answer because no model can.", registry=self._registry
+        )
+        self._certificate = Gauge(
+            "mingbian_certificate",
+            "1 where the model in force has a certified threshold.",
+            ("bound",),
+            registry=self._registry,
+        )
         self._queue = Gauge(
             "mingbian_review_queue",
             "Review items that wait, by status.",
@@ -75,8 +114,22 @@ class Metrics:
     def queue_is(self, status: str, size: int) -> None:
         self._queue.labels(status).set(size)
 
-    def model_is(self, ready: bool) -> None:
-        self._ready.set(1 if ready else 0)
+    def orders_under_way(self, count: int) -> None:
+        self._orders_under_way.set(count)
+
+    def refused(self, reason: str) -> None:
+        self._refused.labels(reason).inc()
+
+    def triage_is(self, triage: Triage) -> None:
+        """The model's state at this moment."""
+        self._ready.set(triage.ready)
+        self._degraded.set(not triage.ready)
+        self._inference_oldest.set(triage.lanes.oldest_s())
+        for priority in PRIORITIES:
+            self._inference_queue.labels(priority).set(triage.lanes.waiting(priority))
+        for bound in ("decline", "dispatch"):
+            certified = getattr(triage.thresholds, bound) is not None
+            self._certificate.labels(bound).set(certified)
 
     def text(self) -> bytes:
         """The exposition of everything counted so far (Prometheus text format 0.0.4)."""
