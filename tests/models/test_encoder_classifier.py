@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from data.masking import read_text
 from data.records import Reading
@@ -50,6 +53,35 @@ def test_a_text_longer_than_the_encoder_reads_says_so(tmp_path: Path, taxonomy: 
     fits, cut = model.classify([Reading("", "灯" * 29), Reading("", "灯" * 30)])  # [CLS] title [SEP] … [SEP]
     assert not fits.truncated
     assert cut.truncated
+
+
+def test_a_danger_behind_what_the_encoder_reads_is_found_and_decides_nothing_else(
+    tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    model = classifier(tmp_path, taxonomy)
+    calm, alarmed, adverse = model.classify(
+        [Reading("路灯", "灯" * 40 + end) for end in ("路灯坏了坏了", "火火火着火了", "法院裁裁裁裁")]
+    )
+    assert calm.truncated
+    assert alarmed.truncated
+    assert alarmed.flags["emergency"] > 0.9 > 0.1 > calm.flags["emergency"]
+    assert alarmed.verdict == calm.verdict == adverse.verdict
+    assert alarmed.logits["verdict"] == calm.logits["verdict"]
+
+
+def test_a_text_of_any_length_takes_a_bounded_time(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    model = classifier(tmp_path, taxonomy)
+    runs = 0
+    inner = model.runtime.scores
+
+    def counted(ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        nonlocal runs
+        runs += 1
+        return inner(ids, segments)
+
+    model.runtime.scores = counted  # type: ignore[method-assign]
+    model.classify([Reading("", "灯" * 20_000)])
+    assert runs == 4
 
 
 def test_scores_that_are_not_finite_raise(tmp_path: Path, taxonomy: Taxonomy) -> None:
