@@ -6,10 +6,12 @@
 #   docker run --read-only --tmpfs /tmp -v mingbian:/var/lib/mingbian -p 8000:8000 mingbian
 
 FROM python:3.11-slim-bookworm AS builder
+# To send traces: docker build --build-arg 'EXTRAS=[telemetry]' ...
+ARG EXTRAS=
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN python -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt . \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".$EXTRAS" \
  && /opt/venv/bin/pip uninstall --yes mingbian setuptools pip
 
 FROM python:3.11-slim-bookworm
@@ -31,7 +33,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     MINGBIAN_ENVIRONMENT=production \
     MINGBIAN_HOST=0.0.0.0 \
     MINGBIAN_DATABASE_URL=sqlite:////var/lib/mingbian/mingbian.db \
-    MINGBIAN_KEYS=/var/lib/mingbian/keys
+    MINGBIAN_KEYS=/var/lib/mingbian/keys \
+    MINGBIAN_PROMOTED=/var/lib/mingbian/bundles
 USER 10001:10001
 VOLUME /var/lib/mingbian
 EXPOSE 8000

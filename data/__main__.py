@@ -1,4 +1,4 @@
-"""`python -m data`: migrations, keys, the audit log and the corpus, for whoever runs or trains the system."""
+"""`python -m data`: migrations, backups, keys, the audit log and the corpus, for operators and trainers."""
 
 from __future__ import annotations
 
@@ -41,6 +41,16 @@ def migrate(_parsed: argparse.Namespace, settings: Settings) -> int:
     database = Database(settings.database_url)
     try:
         database.migrate()
+    finally:
+        database.close()
+    return 0
+
+
+def back_up(parsed: argparse.Namespace, settings: Settings) -> int:
+    database = Database(settings.database_url)
+    try:
+        database.check()
+        database.backup(parsed.file)
     finally:
         database.close()
     return 0
@@ -141,6 +151,12 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("migrate", help="建立或升级数据库表 create or upgrade the tables")
     command.set_defaults(command=migrate)
+
+    command = commands.add_parser(
+        "backup", help="备份 SQLite 数据库，服务可照常运行 copy an SQLite database, servers running"
+    )
+    command.add_argument("file", type=Path, help="备份文件，不得已存在 the copy, a new file")
+    command.set_defaults(command=back_up)
 
     keys = commands.add_parser("keys", help="接口密钥 API keys").add_subparsers(
         required=True, metavar="ACTION"

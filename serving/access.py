@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Form, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from data.errors import NotAllowed
+from data.errors import NotAllowed, Unavailable
 from data.records import Caller, Role
 from data.store import credentials
 from serving.desk import Desk, DeskDep
@@ -36,7 +36,11 @@ class Allow:
             raise NotAllowed("key_missing", "请在 Authorization 请求头中提供接口密钥")
         with desk.database.reading() as conn:
             caller = credentials.authenticate(conn, given.credentials, desk.now())
-        request.state.rate = desk.rates.take(caller.id).headers
+        try:
+            request.state.rate = desk.rates.take(caller.id).headers
+        except Unavailable:
+            desk.metrics.refused("rate_limit")
+            raise
         return _admitted(request, caller, self.roles)
 
 

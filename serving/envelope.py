@@ -1,4 +1,4 @@
-"""What surrounds every answer: request id, security headers, access line, and the last catch of errors."""
+"""What surrounds every answer: ids, security headers, access line, and the last catch of errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import tracing
 from serving.errors import answer
 from serving.ingress import ClientGone
 
@@ -35,7 +36,7 @@ Observe = Callable[[str, str, int, float], None]
 
 
 class Envelope:
-    """Outermost middleware: nothing leaves without it, an exception least of all.
+    """Outermost middleware but for tracing: nothing leaves without it, an exception least of all.
 
     `observe(method, route, status, seconds)` is told of every answer; the route is its pattern, never the
     path, which may hold an order's number.
@@ -51,6 +52,7 @@ class Envelope:
             return
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        span = tracing.position(scope)
         began = time.perf_counter()
         status = 0
 
@@ -60,7 +62,10 @@ class Envelope:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if span is not None:
+                    headers["traceparent"] = tracing.traceparent(span)
                 headers.setdefault("Cache-Control", "no-store")
+                headers.update(scope["state"].get("rate", {}))
                 for name, value in _SECURITY.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -82,6 +87,7 @@ class Envelope:
                 "answered",
                 extra={
                     "request_id": request_id,
+                    "trace_id": tracing.trace_id(span),
                     "method": scope["method"],
                     "route": route,
                     "status": status,

@@ -19,7 +19,7 @@ from data.settings import ROOT, Settings
 ROOMS = ("data", "models", "training", "serving")
 TOP_LEVEL = {
     *ROOMS, *("notebooks", "tests", ".ci"),
-    *("pyproject.toml", "constraints.txt", "Makefile", "Dockerfile"),
+    *("pyproject.toml", "constraints.txt", "Makefile", "Dockerfile", "compose.yaml"),
     *("README.md", "README.zh-CN.md", "CHANGELOG.md", "DECISIONS.md", "LICENSE"),
     *(".gitignore", ".gitattributes", ".dockerignore", ".pre-commit-config.yaml"),
 }  # fmt: skip
@@ -35,9 +35,12 @@ HOMES = {
     "alembic": ("data/store/",),
     "fastapi": ("serving/",),
     "jinja2": ("serving/pages/",),
-    "onnxruntime": ("models/onnx_classifier.py",),
+    "onnxruntime": ("models/onnx_runtime.py",),
     "onnxruntime.quantization": ("training/",),
     "opencc": ("data/canonical.py",),
+    "opentelemetry": ("serving/tracing.py",),
+    "pyarrow": ("serving/parquet.py",),
+    "ray": ("serving/ray_bulk.py",),
     "re2": (*PERSONAL_DATA, "models/expression.py"),
     "sklearn": ("training/",),
     "torch": ("training/",),
@@ -250,7 +253,7 @@ def test_git_ignores_what_is_generated_and_nothing_that_ships():
 
 
 def test_every_direct_dependency_is_pinned():
-    assert declared("train", "test") - set(pins()) == set()
+    assert declared("train", "test", "telemetry", "bulk") - set(pins()) == set()
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in pins().values()), (
         "a local build's tag"
     )

@@ -88,6 +88,16 @@ def test_the_audit_log_is_verified(data, file, tmp_path):
     assert "checkpoint_unreadable" in data("verify-audit", "--checkpoint", "missing")[2]
 
 
+def test_a_database_is_backed_up_once_to_each_file(data, file, tmp_path):
+    assert data("backup", str(tmp_path / "copy.db")) == (0, "", "")
+    copy = Database(f"sqlite:///{tmp_path}/copy.db")
+    copy.check()
+    copy.close()
+    status, output, errors = data("backup", str(tmp_path / "copy.db"))
+    assert (status, output) == (1, "")
+    assert "backup_exists" in errors
+
+
 def test_what_is_not_migrated_is_said(data):
     status, output, errors = data("verify-audit")
     assert (status, output) == (1, "")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, text
+from sqlalchemy import insert, make_url, text
 from sqlalchemy.exc import IntegrityError, InternalError
 
-from data.errors import BadInput, NotFound, Unavailable
+from data.errors import BadInput, Conflict, NotFound, Unavailable
 from data.store import audit_log, checkpoints, orders
 from data.store.database import Database, wal_is_safe
 from data.store.tables import audit_leaves, audit_nodes, metadata, order_texts
@@ -198,4 +200,62 @@ def test_a_writer_that_waits_too_long_is_told_so(database_url, monkeypatch):
             pass
     with database.reading() as conn:
         assert audit_log.size(conn) == 1
+    database.close()
+
+
+@pytest.fixture
+def sqlite(sqlite_url):
+    database = Database(sqlite_url)
+    yield database
+    database.close()
+
+
+def leaves(url):
+    database = Database(url)
+    with database.reading() as conn:
+        size = audit_log.size(conn)
+    database.close()
+    return size
+
+
+def test_what_is_not_committed_is_not_copied(sqlite, tmp_path):
+    with sqlite.transaction() as conn:
+        orders.add(conn, VAULT, an_order(), INTAKE)
+    with sqlite.transaction() as conn:
+        orders.add(conn, VAULT, an_order(), INTAKE)
+        sqlite.backup(tmp_path / "copy.db")
+    assert leaves(f"sqlite:///{tmp_path}/copy.db") == 1
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    assert leaves(f"sqlite:///{tmp_path}/mingbian.db") == 2
+
+
+def test_a_copy_replaces_nothing_and_needs_a_place(sqlite, tmp_path):
+    (tmp_path / "there.db").write_bytes(b"older")
+    with pytest.raises(Conflict) as there:
+        sqlite.backup(tmp_path / "there.db")
+    assert there.value.code == "backup_exists"
+    assert (tmp_path / "there.db").read_bytes() == b"older"
+    with pytest.raises(BadInput) as nowhere:
+        sqlite.backup(tmp_path / "missing" / "copy.db")
+    assert nowhere.value.code == "backup_place"
+
+
+def test_a_copy_of_damaged_pages_is_thrown_away(sqlite, sqlite_url, tmp_path):
+    with sqlite.transaction() as conn:
+        orders.add(conn, VAULT, an_order(number="20260302-0007"), INTAKE)
+    sqlite.close()
+    path = Path(str(make_url(sqlite_url).database))
+    # The row and its index now disagree, which only a look at every page finds.
+    path.write_bytes(path.read_bytes().replace(b"20260302-0007", b"20260302-0008", 1))
+    with pytest.raises(Unavailable) as damaged:
+        sqlite.backup(tmp_path / "copies.db")
+    assert damaged.value.code == "backup_failed"
+    assert not list(tmp_path.glob("*copies*"))
+
+
+def test_postgresql_is_copied_by_its_own_tools(postgres_url, tmp_path):
+    database = Database(postgres_url)
+    with pytest.raises(BadInput) as refused:
+        database.backup(tmp_path / "copy.db")
+    assert refused.value.code == "backup_postgresql"
     database.close()
