@@ -32,7 +32,7 @@ $(VENV)/.serving: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.everything: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) -e '.[train,test,telemetry]'
+	$(PIP_INSTALL) -e '.[train,test,telemetry,fast]'
 	@touch $(VENV)/.serving $@
 
 serve: $(VENV)/.serving ## Install, migrate, print the first API keys, serve on 127.0.0.1:8000
@@ -78,7 +78,7 @@ browser:
 constraints: ## Write constraints.txt anew from pyproject.toml
 	rm -rf var/constraints
 	$(PYTHON) -m venv var/constraints
-	var/constraints/bin/pip install --disable-pip-version-check -e '.[train,test,telemetry,bulk]'
+	var/constraints/bin/pip install --disable-pip-version-check -e '.[train,test,telemetry,bulk,fast]'
 	{ echo '# Exact versions of everything the project is tested with; pip reads it as --constraint. Made by `make constraints`.'; \
 	  var/constraints/bin/pip freeze --all --exclude pip --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//'; } > var/constraints.txt
 	! grep -nE '://| @ |--hash' var/constraints.txt

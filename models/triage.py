@@ -15,6 +15,7 @@ from models.bundle import Bundle, read_bundle
 from models.classifier import Classifier, NonFinite
 from models.encoder_classifier import EncoderClassifier
 from models.explain import Explanation, explain
+from models.fast_path import choose_runtime
 from models.lanes import DeadlineExceeded, Lanes, Priority, usable_cores
 from models.policy import Evidence, decide
 from models.prior import PriorShift
@@ -73,6 +74,11 @@ class Triage:
     def ready(self) -> bool:
         """A model is loaded, has answered once, and is not stuck on every lane."""
         return self._classifier is not None and not self.lanes.stuck()
+
+    @property
+    def runtime(self) -> str | None:
+        """What runs the model's graph, by name; None without a model of our own."""
+        return self._classifier.runtime.name if isinstance(self._classifier, EncoderClassifier) else None
 
     def decide(
         self, title: str, content: str, decided_at: datetime, priority: Priority = "interactive"
@@ -141,8 +147,11 @@ def open_triage(
     auto_decline: bool = False,
     base_rate: float | None = None,
     deadline_s: float | None = None,
+    cache: Path | None = None,
 ) -> Triage:
     """Load taxonomy, rules and the bundle in `folder`; without a usable bundle the rules answer.
+
+    `cache` is where `choose_runtime` remembers its verdicts; None: ONNX Runtime, and nothing is tested.
 
     Raises:
         BadInput: the taxonomy or the rules are malformed. A bad bundle is logged, never raised.
@@ -154,7 +163,7 @@ def open_triage(
     missing: FallbackReason | None = None
     try:
         bundle = read_bundle(folder, taxonomy)
-        classifier = EncoderClassifier(bundle, threads=1)
+        classifier = EncoderClassifier(bundle, choose_runtime(bundle, usable_cores(), cache))
         classifier.warm_up()
     except NotFound as error:
         missing = "model_missing"

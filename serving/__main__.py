@@ -1,14 +1,30 @@
-"""`python -m serving run | openapi`: starts the service, or writes its description; for operators."""
+"""`python -m serving run | openapi | bulk`: serves, describes itself, or re-scores a file; for operators."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from data.errors import MingbianError
+from data.errors import BadInput, MingbianError
+from serving import bulk_command
+
+if TYPE_CHECKING:
+    from data.settings import Settings
+    from data.store.database import Database
+    from data.store.keyring import Keyring
+
+_LANES = "lane-"  # what their threads' names begin with
+_LANES_END_S = 0.5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,9 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
     run.set_defaults(work=_run)
     describe = commands.add_parser("openapi", help="write serving/openapi.json 写出接口描述")
     describe.set_defaults(work=_describe)
-    work: Callable[[], int] = parser.parse_args(arguments).work
+    bulk = commands.add_parser("bulk", help=bulk_command.HELP)
+    bulk_command.describe(bulk)
+    bulk.set_defaults(work=_bulk)
+    parsed = parser.parse_args(arguments)
+    work: Callable[[argparse.Namespace], int] = parsed.work
     try:
-        return work()
+        return work(parsed)
     except MingbianError as error:
         print(f"{error.detail} ({error.code})", file=sys.stderr)
         if error.code == "migrations_pending":
@@ -29,36 +49,41 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def _run() -> int:
+def _run(_parsed: argparse.Namespace) -> int:
     """Serve until told to stop: requests under way are answered, then parts are closed."""
     import uvicorn
 
     from data.settings import Settings
     from data.store.database import Database
-    from data.store.keyring import Keyring
     from serving.app import create_app
+    from serving.connections import BoundedProtocol
     from serving.logs import configure
     from serving.reloading import open_in_force
 
     settings = Settings()
     configure(settings.log_level)
-    keyring = Keyring.open(settings.keys)
+    keyring = _opened(settings.keys)
     database = Database(settings.database_url)
     try:
         database.check()
+        _refuse_another_signer(settings, database, keyring)
         folder, triage = open_in_force(settings, database)
         try:
             # Tables of characters and patterns are made on first use: not at the first caller's expense.
             triage.decide("", "", datetime.now(UTC))
             app = create_app(settings, database, keyring, triage, triage.taxonomy, folder)
+            # uvicorn raises the signal again once it has shut down; whoever asked it to stop sees status 0.
+            signal.signal(signal.SIGTERM, _leave)
             uvicorn.run(
                 app,
                 host=settings.host,
                 port=settings.port,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
+                timeout_keep_alive=75,  # longer than a load balancer's, which else asks on a closed connection
                 timeout_graceful_shutdown=20,
             )
         finally:
@@ -68,7 +93,59 @@ def _run() -> int:
     return 0
 
 
-def _describe() -> int:
+def _opened(folder: Path) -> Keyring:
+    """Raises:
+    BadInput: `keys_exposed`, `keys_damaged`, or `keys_unreadable`.
+    """
+    from data.store.keyring import Keyring
+
+    try:
+        return Keyring.open(folder)
+    except OSError as error:
+        detail = f"密钥文件夹无法读写（{type(error).__name__}），请检查 MINGBIAN_KEYS 的位置、属主与权限。"
+        raise BadInput("keys_unreadable", detail) from error
+
+
+def _refuse_another_signer(settings: Settings, database: Database, keyring: Keyring) -> None:
+    """A log that two keys have signed verifies under neither, so a lost key is restored, never replaced.
+
+    Raises:
+        BadInput: `signer_changed`.
+    """
+    from data.store import checkpoints
+
+    with database.reading() as conn:
+        signed = checkpoints.newest(conn)
+    if signed is None:
+        return
+    try:
+        checkpoints.verify(signed.note, keyring.audit_public, settings.log_origin)
+    except BadInput as error:
+        detail = (
+            "审计签名密钥（或 MINGBIAN_LOG_ORIGIN）不是签署本审计日志的那一个，服务不启动："
+            "请从备份恢复密钥文件夹里的 audit.pem。"
+        )
+        raise BadInput("signer_changed", detail) from error
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def _end(status: int) -> None:
+    """At once if a lane still hangs in the runtime: an orderly end of the interpreter would abort there."""
+    lanes = [thread for thread in threading.enumerate() if thread.name.startswith(_LANES)]
+    for lane in lanes:
+        lane.join(_LANES_END_S)
+    if any(lane.is_alive() for lane in lanes):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+def _describe(_parsed: argparse.Namespace) -> int:
     from serving.app import describe
     from serving.pages.reference import OPENAPI
 
@@ -77,5 +154,15 @@ def _describe() -> int:
     return 0
 
 
+def _bulk(parsed: argparse.Namespace) -> int:
+    from data.settings import Settings
+
+    return bulk_command.execute(parsed, Settings())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        exit_status = main()
+    except SystemExit as told:
+        exit_status = told.code if isinstance(told.code, int) else 0
+    _end(exit_status)

@@ -14,18 +14,21 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from data.errors import MingbianError
 from data.settings import Settings
+from data.store import batches as stored_batches
 from data.store import idempotency
 from data.store.database import Database
 from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
 from models.triage import Triage
-from serving import errors
+from serving import errors, tracing
 from serving.access import Allow
 from serving.admission import Admission, Gate
+from serving.batch_worker import BatchWorker
 from serving.desk import Desk, utc_now
 from serving.envelope import Envelope
 from serving.errors import PROBLEM, Problem
@@ -37,7 +40,7 @@ from serving.pages import site
 from serving.rates import Rates
 from serving.reloading import follow
 from serving.review_messages import NewJudgement, Resolution
-from serving.routes import audit, health, model, orders, reviews
+from serving.routes import audit, batches, health, model, orders, reviews
 from serving.sessions import Sessions
 
 _DESCRIPTION: Final = """明辨：12345 热线工单研判服务。
@@ -47,7 +50,7 @@ _DESCRIPTION: Final = """明辨：12345 热线工单研判服务。
 
 Mingbian triages 12345 hotline work orders. Errors are RFC 9457 problems: switch on `code`; `detail` is
 Chinese, for people. Every answer carries `X-Request-Id`."""
-_PARTS: Final = (orders, reviews, audit, model, health)
+_PARTS: Final = (orders, batches, reviews, audit, model, health)
 _PRUNE_EVERY_S: Final = 3600
 
 _log = logging.getLogger("mingbian.app")
@@ -86,6 +89,7 @@ def create_app(
     app.state.desk = desk
     app.state.loaded_from = loaded_from or settings.bundle
     app.state.gate = Gate(lambda: app.state.desk.triage.lanes, settings.deadline_ms / 1000, metrics)
+    app.state.batch_worker = BatchWorker(lambda: app.state.desk)
     errors.install(app)
     # The last one added is the outermost.
     app.add_middleware(
@@ -95,6 +99,7 @@ def create_app(
     )
     app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(Envelope, observe=desk.metrics.answered)
+    tracing.install(app)
     return app
 
 
@@ -108,6 +113,7 @@ def routed() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        telemetry=tracing.NO_TELEMETRY_OF_ITS_OWN,
     )
     for part in _PARTS:
         app.include_router(part.router)
@@ -118,13 +124,14 @@ def routed() -> FastAPI:
 def describe() -> dict[str, Any]:
     """The OpenAPI 3.1 document, with each operation's roles and its way of failing."""
     document = routed().openapi()
-    document["components"]["schemas"]["Problem"] = Problem.model_json_schema(
-        ref_template="#/components/schemas/{model}"
-    )
-    definitions = document["components"]["schemas"]["Problem"].pop("$defs")
-    document["components"]["schemas"].update(definitions)
+    schemas = document["components"]["schemas"]
+    unspoken: tuple[type[BaseModel], ...] = (Problem, *batches.SHAPES)  # of which no signature speaks
+    for shape in unspoken:
+        schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+        for name, part in {**schema.pop("$defs", {}), shape.__name__: schema}.items():
+            schemas.setdefault(name, part)
     for unused in ("HTTPValidationError", "ValidationError"):
-        document["components"]["schemas"].pop(unused, None)
+        schemas.pop(unused, None)
     problem = {
         "description": "RFC 9457 problem；以 `code` 区分。",
         "content": {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}},
@@ -160,7 +167,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     stop = asyncio.Event()
     following = asyncio.create_task(follow(app, app.state.loaded_from, stop))
     pruning = asyncio.create_task(_prune_hourly(desk))
+    worker: BatchWorker = app.state.batch_worker
+    worker.start()
     yield
+    await run_in_threadpool(worker.stop)
     stop.set()
     await following
     pruning.cancel()
@@ -181,4 +191,6 @@ async def _prune_hourly(desk: Desk) -> None:
 
 def _prune(desk: Desk) -> None:
     with desk.database.transaction() as conn:
-        idempotency.prune(conn, desk.now() - timedelta(hours=desk.settings.idempotency_hours))
+        before = desk.now() - timedelta(hours=desk.settings.idempotency_hours)
+        idempotency.prune(conn, before)
+        stored_batches.forget(conn, before)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match
 
 from data.errors import BadInput, Conflict, MingbianError, NotAllowed, NotFound, Unavailable
 from serving.pages.frame import render
@@ -23,10 +24,15 @@ from serving.pages.frame import render
 SEE_OTHER: Final = 303
 PROBLEM: Final = "application/problem+json"
 
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 _log = logging.getLogger("mingbian.errors")
 
 _BY_CODE: Final[Mapping[str, int]] = {
     "body_too_large": 413,
+    "line_too_long": 413,
+    "upload_stalled": 408,
+    "body_too_slow": 408,
     "unsupported_media_type": 415,
     "content_encoding": 415,
     "request_malformed": 400,
@@ -41,6 +47,7 @@ _TITLES: Final[Mapping[int, str]] = {
     403: "没有权限",
     404: "没有找到",
     405: "方法不被支持",
+    408: "上传中断",
     409: "与当前状态冲突",
     412: "内容已被更新",
     413: "请求体过大",
@@ -78,7 +85,7 @@ class ProblemItem(BaseModel):
     detail: str = Field(description="中文说明；从不复述调用方提交的内容。")
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """RFC 9457 problem details. `code` is stable; `detail` is Chinese, for people, and never echoes input."""
 
     type: str = Field(description="稳定的问题类型 URI 路径。", examples=["/problems/order_not_found"])
@@ -86,8 +93,13 @@ class Problem(BaseModel):
     status: int
     code: str = Field(description="稳定的机器可读代码。Stable, switch on this.", examples=["order_not_found"])
     detail: str
-    request_id: str = Field(description="与响应头 X-Request-Id 相同；报修时请提供。")
     errors: list[ProblemItem] = []
+
+
+class Problem(ProblemDetails):
+    """A request's problem. `code` is stable; `detail` is Chinese, for people, and never echoes input."""
+
+    request_id: str = Field(description="与响应头 X-Request-Id 相同；报修时请提供。")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +146,7 @@ def _foreseen(error: MingbianError) -> Failure:
         case BadInput():
             status = 400 if error.code.startswith(("json_", "text_")) else _BY_CODE.get(error.code, 422)
             items = [ProblemItem(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
-            if error.code == "body_too_large":
+            if error.code in ("body_too_large", "body_too_slow", "upload_stalled"):
                 headers["Connection"] = "close"  # the rest of the body was never read
         case Unavailable():
             status = _BY_CODE.get(error.code, 503)
@@ -167,25 +179,33 @@ def _item(fault: Mapping[str, Any]) -> ProblemItem:
     return ProblemItem(parameter=str(path[0]) if path else str(place), detail=detail)
 
 
+def details_of(error: Exception) -> ProblemDetails:
+    """The problem that an error is, for what is no answer of its own: one line of many."""
+    return _details(failure_of(error))
+
+
 def answer(request: Request, error: Exception) -> Response:
     """The response for an error: a page where a person is looking at pages, else a problem."""
     failure = failure_of(error)
     request_id: str = request.scope.get("state", {}).get("request_id", "")
     if failure.status >= 500 and not isinstance(error, MingbianError):
-        _record(error, request_id)
+        record(error, request_id=request_id)
     if _wants_page(request):
         return _page(request, failure, request_id)
-    problem = Problem(
+    problem = Problem(**dict(_details(failure)), request_id=request_id)
+    body = json.dumps(problem.model_dump(exclude_none=True), ensure_ascii=False).encode()
+    return Response(body, failure.status, failure.headers, PROBLEM)
+
+
+def _details(failure: Failure) -> ProblemDetails:
+    return ProblemDetails(
         type=f"/problems/{failure.code}",
         title=_TITLES.get(failure.status, "请求失败"),
         status=failure.status,
         code=failure.code,
         detail=failure.detail,
-        request_id=request_id,
         errors=list(failure.items),
     )
-    body = json.dumps(problem.model_dump(exclude_none=True), ensure_ascii=False).encode()
-    return Response(body, failure.status, failure.headers, PROBLEM)
 
 
 def _page(request: Request, failure: Failure, request_id: str) -> Response:
@@ -205,21 +225,31 @@ def _wants_page(request: Request) -> bool:
     return not machine and "text/html" in request.headers.get("accept", "")
 
 
-def _record(error: Exception, request_id: str) -> None:
+def _allowed(request: Request) -> str:
+    """Every method that the address takes (RFC 9110, 10.2.1): the router names those of one of its routes."""
+    asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
+    routes = request.app.routes
+    taken = [
+        method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    ]
+    return ", ".join(taken)
+
+
+def record(error: Exception, **where: str) -> None:
     """Log where it happened but not the message: a driver's or validator's message may quote an order."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    _log.error(
-        "unexpected error",
-        extra={"request_id": request_id, "error": type(error).__qualname__, "frames": where},
-    )
+    stack = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    _log.error("unexpected error", extra={**where, "error": type(error).__qualname__, "frames": stack})
 
 
 def install(app: FastAPI) -> None:
     """Let the application answer its foreseen errors here; the envelope answers the unforeseen."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer(request, error)
+        response = answer(request, error)
+        if "allow" in response.headers:
+            response.headers["Allow"] = _allowed(request)
+        return response
 
     for kind in (MingbianError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from typing import Final, NoReturn
@@ -17,9 +18,12 @@ _UTF8_JSON: Final = re.compile(r'application/json\s*(;\s*charset\s*=\s*"?utf-8"?
 _UTF8_FORM: Final = re.compile(
     r'application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE
 )
+_UTF8_NDJSON: Final = re.compile(r'application/x-ndjson\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?', re.IGNORECASE)
+_UPLOADS: Final = frozenset({"/v1/batches"})
 _MAX_FORM_FIELDS: Final = 50
 # Given twice, a proxy and this service could each go by another one.
-_SINGLE: Final = (b"authorization", b"idempotency-key", b"if-match")
+_SINGLE: Final = (b"host", b"authorization", b"idempotency-key", b"if-match")
+_BODY_PATIENCE_S: Final = 10.0
 
 
 class ClientGone(Exception):
@@ -29,13 +33,21 @@ class ClientGone(Exception):
 class Ingress:
     """Pure ASGI middleware: reads a body once, up to a cap, checks it, and hands it on whole.
 
-    Paths under `/v1/` take JSON; every other path takes HTML forms. Raises BadInput, which the
-    envelope around it answers.
+    Paths under `/v1/` take JSON; every other path takes HTML forms. An upload of lines is handed on as it
+    comes: its route checks each line. Raises BadInput, which the envelope around it answers.
     """
 
-    def __init__(self, app: ASGIApp, body_limit: int, known_names: Iterable[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        body_limit: int,
+        known_names: Iterable[str],
+        patience_s: float = _BODY_PATIENCE_S,
+    ) -> None:
+        """`patience_s` is for a whole body, from when its request is looked at."""
         self.app = app
         self.body_limit = body_limit
+        self.patience_s = patience_s
         self.known_names = frozenset(known_names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,10 +57,20 @@ class Ingress:
         _check_address(scope)
         for name in _SINGLE:
             _header(scope, name)
+        _check_framing(scope)
         if scope["method"] not in _BODY_METHODS:
             await self.app(scope, receive, send)
             return
-        body = await self._read(scope, receive)
+        if scope["path"] in _UPLOADS:
+            _declared_length(scope)
+            _check_headers(scope)
+            await self.app(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self.patience_s):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            raise BadInput("body_too_slow", f"请求体须在 {self.patience_s:.0f} 秒内发完") from None
         if body:
             _check_headers(scope)
             if scope["path"].startswith("/v1/"):
@@ -59,10 +81,7 @@ class Ingress:
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, or BadInput as soon as it is known to be too large."""
-        declared = _header(scope, b"content-length")
-        if declared is not None and not declared.isdecimal():
-            raise BadInput("request_malformed", "Content-Length 不是数字")
-        if declared is not None and int(declared[:20]) > self.body_limit:
+        if _declared_length(scope) > self.body_limit:
             self._too_large()
         parts: list[bytes] = []
         size = 0
@@ -95,12 +114,30 @@ def _check_address(scope: Scope) -> None:
             raise BadInput("request_malformed", "地址中含有空字符（U+0000）")
 
 
+def _check_framing(scope: Scope) -> None:
+    """The server undoes chunks and no other coding: what is sent `gzip, chunked` would be taken for plain."""
+    coding = _header(scope, b"transfer-encoding")
+    if coding is not None and coding.strip().lower() != "chunked":
+        raise BadInput("request_malformed", "Transfer-Encoding 只可为 chunked")
+
+
+def _declared_length(scope: Scope) -> int:
+    """0 where none is declared; one of absurdly many digits is cut, and still absurd."""
+    declared = _header(scope, b"content-length")
+    if declared is not None and not declared.isdecimal():
+        raise BadInput("request_malformed", "Content-Length 不是数字")
+    return 0 if declared is None else int(declared[:20])
+
+
 def _check_headers(scope: Scope) -> None:
     encoding = _header(scope, b"content-encoding")
     if encoding is not None and encoding.strip().lower() != "identity":
         raise BadInput("content_encoding", "请求体不得压缩（Content-Encoding）")
     declared = _header(scope, b"content-type") or ""
-    if scope["path"].startswith("/v1/"):
+    if scope["path"] in _UPLOADS:
+        if not _UTF8_NDJSON.fullmatch(declared.strip()):
+            raise BadInput("unsupported_media_type", "请求体须为 UTF-8 的 application/x-ndjson")
+    elif scope["path"].startswith("/v1/"):
         if not _UTF8_JSON.fullmatch(declared.strip()):
             raise BadInput("unsupported_media_type", "请求体须为 UTF-8 的 application/json")
     elif not _UTF8_FORM.fullmatch(declared.strip()):

@@ -10,25 +10,44 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from data.records import DecisionSource, Disposition, Effect, FallbackReason, Verdict
 from data.records import Field as OrderField
 
-_RFC3339: Final = re.compile(r"20\d\d-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_RFC3339: Final = (
+    r"20[0-9]{2}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_CONTROL: Final = r"\u0000-\u001f\u007f-\u009f"
+WHITE: Final = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+# Regular expressions that say to readers of the document what is refused; ECMA 262 reads them as Python does.
+_ONE_LINE: Final = f"^[^{_CONTROL}{WHITE}]([^{_CONTROL}]*[^{_CONTROL}{WHITE}])?$"
+NO_NUL: Final = r"^[^\u0000]*$"
+MAX_TITLE: Final = 200  # code points
 
 
 def _timestamp(value: Any) -> Any:
     """Only RFC 3339 text of this century: pydantic alone would also take numbers, and years that overflow."""
-    if value is not None and not (isinstance(value, str) and _RFC3339.fullmatch(value)):
+    if value is not None and not (isinstance(value, str) and re.fullmatch(_RFC3339, value)):
         raise ValueError("须为 2000 年以后、带时区偏移的 RFC 3339 时间")
     return value
 
 
 def _one_line(value: Any) -> Any:
-    if isinstance(value, str) and (_CONTROL.search(value) or value != value.strip()):
+    if isinstance(value, str) and (re.search(f"[{_CONTROL}]", value) or value != value.strip()):
         raise ValueError("不得含控制字符，首尾不得有空白")
     return value
 
 
-Timestamp = Annotated[AwareDatetime, BeforeValidator(_timestamp)]
-Name = Annotated[StrictStr, BeforeValidator(_one_line), Field(min_length=1, max_length=64)]
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 1.0 is an integer (JSON Schema), and some writers spell it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Timestamp = Annotated[
+    AwareDatetime, BeforeValidator(_timestamp), Field(json_schema_extra={"pattern": f"^{_RFC3339}$"})
+]
+Name = Annotated[
+    StrictStr,
+    BeforeValidator(_one_line),
+    Field(min_length=1, max_length=64, json_schema_extra={"pattern": _ONE_LINE}),
+]
+Whole = Annotated[StrictInt, BeforeValidator(_whole)]
 
 
 class Message(BaseModel):
@@ -64,12 +83,18 @@ class NewOrder(Message):
 
     source: Name = Field(description="来件系统的名称。The calling system; with number, the natural key.")
     number: Name = Field(description="工单编号，在来件系统内唯一。The order number within the source.")
-    revision: StrictInt = Field(
+    revision: Whole = Field(
         1, ge=1, le=2**31 - 1, description="版本号，从 1 起；更正后递增。A higher revision supersedes."
     )
-    title: StrictStr = Field("", max_length=200, description="标题，不超过 200 个字符。")
+    title: StrictStr = Field(
+        "",
+        max_length=MAX_TITLE,
+        description="标题，不超过 200 个字符。",
+        json_schema_extra={"pattern": NO_NUL},
+    )
     content: StrictStr = Field(
         min_length=1,
+        json_schema_extra={"pattern": NO_NUL},
         description="诉求正文，默认不超过 20,000 个字符（Unicode 码位）。Code points.",
     )
     channel: Name | None = Field(None, description="来件渠道，如 phone、web、wechat。")

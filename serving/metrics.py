@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -68,6 +68,15 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
+        self._batch_lines = Counter(
+            "mingbian_batch_lines",
+            "Lines of batches that are done, by what became of them.",
+            ("result",),
+            registry=self._registry,
+        )
+        self._batch_pending = Gauge(
+            "mingbian_batch_lines_pending", "Lines of batches that wait.", registry=self._registry
+        )
         self._inference_queue = Gauge(
             "mingbian_inference_queue",
             "Texts that wait for an inference stream.",
@@ -98,10 +107,12 @@ class Metrics:
             "mingbian_ready", "1 when the model is loaded and warmed.", registry=self._registry
         )
 
-    def decided(self, decision: Decision, seconds: float) -> None:
+    def decided(self, decision: Decision, seconds: float | None) -> None:
+        """`seconds` of the triage; None for one that had to wait until nobody else did."""
         fallback = decision.fallback or "none"
         self._decisions.labels(decision.disposition, decision.source, fallback).inc()
-        self._triage.observe(seconds)
+        if seconds is not None:
+            self._triage.observe(seconds)
 
     def committed(self, size: int, seconds: float) -> None:
         self._group_size.observe(size)
@@ -119,6 +130,12 @@ class Metrics:
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
+
+    def batch_lines(self, result: Literal["decided", "refused"], count: int) -> None:
+        self._batch_lines.labels(result).inc(count)
+
+    def batch_pending_is(self, count: int) -> None:
+        self._batch_pending.set(count)
 
     def triage_is(self, triage: Triage) -> None:
         """The model's state at this moment."""

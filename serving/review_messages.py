@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StrictInt, StrictStr, StringConstraints
+from pydantic import BaseModel, Field, StrictStr, StringConstraints
 
 from data.records import ReviewStatus, Verdict
-from serving.messages import Coded, DecisionMessage, FlagMessage, Message
+from serving.messages import WHITE, Coded, DecisionMessage, FlagMessage, Message, Whole
 
 PersonDisposition = Literal["dispatch", "explain", "transfer", "ask_again"]
 Urgency = Literal["urgent", "protective", "ordinary"]
-Reason = Annotated[StrictStr, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
+Reason = Annotated[
+    StrictStr,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=2000),
+    Field(json_schema_extra={"pattern": rf"^[^\u0000]*[^\u0000{WHITE}][^\u0000]*$"}),
+]
 Code = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
@@ -27,7 +31,7 @@ class JudgementMessage(Message):
 
 
 class FencedMessage(Message):
-    fence: StrictInt = Field(ge=0, le=2**53 - 1, description="领取时得到的栅栏号；过期后失效。")
+    fence: Whole = Field(ge=0, le=2**53 - 1, description="领取时得到的栅栏号；过期后失效。")
 
 
 class NewJudgement(FencedMessage, JudgementMessage):

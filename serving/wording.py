@@ -70,6 +70,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "key.revoked": "吊销密钥",
     "model.promoted": "启用模型",
     "model.rolled_back": "退回模型",
+    "batch.received": "收到批次",
 }
 ROLES: Final[Mapping[str, str]] = {
     "intake": "话务接入",

@@ -30,6 +30,7 @@ Event = Literal[
     "key.revoked",
     "model.promoted",
     "model.rolled_back",
+    "batch.received",
 ]
 EVENTS: tuple[Event, ...] = get_args(Event)
 
@@ -128,7 +129,7 @@ def append(conn: Connection, event: Event, subject: str, actor: str, at: datetim
     """Adds a leaf inside `Database.transaction()` and returns its index, counted from zero.
 
     The leaf is the canonical JSON (RFC 8785) of the arguments, `at` in milliseconds. `subject` is an
-    order's id, a key's for the key events, a promotion's for the model's; `actor` is a caller's id.
+    order's id, or a key's, a promotion's or a batch's for their events; `actor` is a caller's id.
 
     Raises:
         ValueError: an unknown event, or a fact that is neither an integer nor a code: a defect of the caller.

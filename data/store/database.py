@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from data.errors import BadInput, Conflict, Unavailable
@@ -22,6 +23,9 @@ from data.errors import BadInput, Conflict, Unavailable
 MIGRATIONS = Path(__file__).parent / "migrations"
 WRITER_LOCK = 0x4D_42_4C_4F_47  # any number that no other application of the same server takes
 WAIT_MS = 10_000
+
+_READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction: as on a standby after a failover
+_log = logging.getLogger("mingbian.database")
 
 
 class Database:
@@ -42,6 +46,7 @@ class Database:
         self._engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
         self._writer = self._engine.execution_options(writes=True)
         self._heads: frozenset[str] | None = None
+        self._write_failed = False
 
     @property
     def _is_sqlite(self) -> bool:
@@ -54,8 +59,13 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached, or its writer's lock not be had in time.
         """
-        with _reachable(), self._writer.begin() as conn:
-            yield conn
+        try:
+            with _reachable(), self._writer.begin() as conn:
+                yield conn
+        except Unavailable:
+            self._write_failed = True
+            raise
+        self._write_failed = False
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -79,6 +89,8 @@ class Database:
     def check(self) -> None:
         """Says nothing when the database can be reached and its tables are this program's.
 
+        Reading works on a full disk and on a standby: after a write has failed, a write is tried as well.
+
         Raises:
             Unavailable: `database_unavailable` or `migrations_pending`.
         """
@@ -88,6 +100,9 @@ class Database:
             current = frozenset(MigrationContext.configure(conn).get_current_heads())
         if current != self._heads:
             raise Unavailable("migrations_pending", "数据库表结构与程序版本不一致，请先执行迁移。")
+        if self._write_failed:
+            with self.transaction() as conn:
+                conn.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
     def backup(self, place: Path) -> None:
         """Copies an SQLite database as it stands at one moment, servers running, for its owner alone to read.
@@ -203,15 +218,19 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise _unavailable() from error
+        raise _unavailable(error) from error
     except DatabaseError as error:
         # The class itself, not one of its children: SQLite says so of a damaged file.
-        if type(error) is DatabaseError:
-            raise _unavailable() from error
+        if type(error) is DatabaseError or getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+            raise _unavailable(error) from error
         raise
 
 
-def _unavailable() -> Unavailable:
+def _unavailable(error: SQLAlchemyError) -> Unavailable:
+    # The driver's own message may quote what was to be written.
+    cause = getattr(error, "orig", error)
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
+    _log.warning("the database refuses", extra={"cause": type(cause).__name__, "state": state})
     return Unavailable("database_unavailable", "数据库暂时不可用，请稍后重试。")
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -203,4 +204,58 @@ promotions = Table(
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     CheckConstraint("action IN ('promote', 'roll_back')", name="action"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("caller_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("completed_at", Instant),
+    Column("finished_at", Instant),
+    Column("received", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("decided", BigInteger, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    UniqueConstraint("caller_id", "key"),
+)
+
+# Apart from the lines for the reason that `order_keys` are.
+batch_keys = Table(
+    "batch_keys",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+# What became of each line; never what it says.
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", Text, ForeignKey("batches.id"), primary_key=True),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("client_ref", Text),
+    Column("digest", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decision_id", Text, ForeignKey("decisions.id")),
+    Column("problem", Text),
+    CheckConstraint("state IN ('pending', 'decided', 'refused', 'failed')", name="state"),
+)
+
+# Lines that wait; the text goes with the row once the line is decided.
+batch_queue = Table(
+    "batch_queue",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("line", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", LargeBinary, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("holder", Text),
+    Column("lease_until", Instant),
+    Column("sealed", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["batch_id", "line"], ["batch_lines.batch_id", "batch_lines.line"]),
 )

@@ -1,18 +1,22 @@
-"""What the leaves say of orders, decisions, judgements and keys, against the rows; used by `verification`."""
+"""What the leaves say of orders, decisions, batches and keys, against the rows; used by `verification`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import groupby
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from data.store import decisions, judgements, promotions
+from data.store import batches, decisions, judgements, promotions
 from data.store.audit_log import Entry
-from data.store.tables import api_keys, orders, reviews
+from data.store.tables import api_keys, batch_lines, orders, reviews
+from data.store.tables import batches as batch_rows
 from data.store.tables import decisions as decision_rows
 from data.store.tables import judgements as judgement_rows
+
+_NO_LINES: Final = (0, 0, batches.EMPTY_CHAIN.hex())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Testimony:
     keys: dict[str, str] = field(default_factory=dict)
     revoked: set[str] = field(default_factory=set)
     promoted: dict[str, tuple[str, str]] = field(default_factory=dict)
+    batches: dict[str, tuple[str, int, int, str]] = field(default_factory=dict)
 
     def hear(self, entry: Entry) -> None:
         """Raises KeyError when a leaf lacks a fact that its event always has."""
@@ -57,6 +62,9 @@ class Testimony:
                 self.revoked.add(subject)
             case "model.promoted" | "model.rolled_back":
                 self.promoted[subject] = (facts["digest"], facts["told"])
+            case "batch.received":
+                told = (entry.actor, facts["lines"], facts["refused"], facts["digest"])
+                self.batches[subject] = told
 
     def contradictions(self, conn: Connection) -> Iterator[Finding]:
         yield from self._orders(conn)
@@ -65,6 +73,7 @@ class Testimony:
         yield from self._resolutions(conn)
         yield from self._keys(conn)
         yield from self._promotions(conn)
+        yield from self._batches(conn)
 
     def _promotions(self, conn: Connection) -> Iterator[Finding]:
         missing = set(self.promoted)
@@ -133,6 +142,20 @@ class Testimony:
         for key_id in sorted(missing):
             yield Finding("key_missing", key_id, "日志中签发的接口密钥已不在库中。")
 
+    def _batches(self, conn: Connection) -> Iterator[Finding]:
+        """An upload is told of when its last line has come; until then the log knows nothing of it."""
+        missing = set(self.batches)
+        received = _lines_of_batches(conn)
+        for row in conn.execute(select(batch_rows.c.id, batch_rows.c.caller_id, batch_rows.c.completed_at)):
+            missing.discard(row.id)
+            told = self.batches.get(row.id)
+            if (row.completed_at is not None) != (told is not None):
+                yield Finding("batch_completion", row.id, "批次的上传状态与日志不符。")
+            elif told is not None and told != (row.caller_id, *received.get(row.id, _NO_LINES)):
+                yield Finding("batch_changed", row.id, "批次的上传者或各行与日志中的摘要不符。")
+        for batch_id in sorted(missing):
+            yield Finding("batch_missing", batch_id, "日志中收到的批次已不在库中。")
+
     def _agrees(
         self, facts: Mapping[str, Any] | None, order_id: str, seal_key: bytes | None, body: str, *more: str
     ) -> bool:
@@ -145,3 +168,18 @@ class Testimony:
         if seal_key is None:
             return order_id in self.erased
         return bool(judgements.seal(seal_key, body, *more) == facts["commitment"])
+
+
+def _lines_of_batches(conn: Connection) -> dict[str, tuple[int, int, str]]:
+    """Of each batch: its lines, those refused when they came, and the chain over their digests."""
+    c = batch_lines.c
+    query = select(c.batch_id, c.digest, c.state).order_by(c.batch_id, c.line)
+    found: dict[str, tuple[int, int, str]] = {}
+    rows = conn.execute(query.execution_options(yield_per=1000))
+    for batch_id, group in groupby(rows, key=lambda row: row.batch_id):
+        lines, refused, chain = 0, 0, batches.EMPTY_CHAIN
+        for row in group:
+            lines, refused = lines + 1, refused + (row.state == "refused")
+            chain = batches.chained(chain, [row.digest])
+        found[batch_id] = (lines, refused, chain.hex())
+    return found

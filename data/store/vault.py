@@ -37,8 +37,8 @@ def seal(vault_key: bytes, order_id: str, payload: bytes) -> Sealed:
     """
     key = secrets.token_bytes(32)
     return Sealed(
-        ciphertext=_encrypt(key, payload, f"text {order_id}"),
-        wrapped=_encrypt(vault_key, key, f"key {order_id}"),
+        ciphertext=encrypt(key, payload, f"text {order_id}"),
+        wrapped=encrypt(vault_key, key, f"key {order_id}"),
         commitment=_commitment(key, payload),
     )
 
@@ -63,8 +63,8 @@ def unseal(conn: Connection, vault_key: bytes, order_id: str, commitment: str) -
     if row is None:
         raise NotFound("order_erased", "该工单的内容已按规定删除。")
     try:
-        key = _decrypt(vault_key, row.wrapped, f"key {order_id}")
-        payload = _decrypt(key, row.ciphertext, f"text {order_id}")
+        key = decrypt(vault_key, row.wrapped, f"key {order_id}")
+        payload = decrypt(key, row.ciphertext, f"text {order_id}")
     except InvalidTag as error:
         raise _unreadable() from error
     if not hmac.compare_digest(_commitment(key, payload), commitment):
@@ -78,19 +78,23 @@ def erase(conn: Connection, order_id: str) -> None:
     conn.execute(delete(order_keys).where(order_keys.c.order_id == order_id))
 
 
-def _commitment(key: bytes, payload: bytes) -> str:
-    # Keyed: a plain hash of a short text or a telephone number is found by trying them all.
-    subkey = HKDF(algorithm=SHA256(), length=32, salt=None, info=COMMITMENT_INFO).derive(key)
-    return hmac.new(subkey, payload, hashlib.sha256).hexdigest()
-
-
-def _encrypt(key: bytes, plain: bytes, purpose: str) -> bytes:
+def encrypt(key: bytes, plain: bytes, purpose: str) -> bytes:
+    """AES-256-GCM, its nonce first; `purpose` is authenticated and stored nowhere."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plain, purpose.encode("utf-8"))
 
 
-def _decrypt(key: bytes, sealed: bytes, purpose: str) -> bytes:
+def decrypt(key: bytes, sealed: bytes, purpose: str) -> bytes:
+    """Raises:
+    InvalidTag: another key or purpose, or it was changed.
+    """
     return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], purpose.encode("utf-8"))
+
+
+def _commitment(key: bytes, payload: bytes) -> str:
+    # Keyed: a plain hash of a short text or a telephone number is found by trying them all.
+    subkey = HKDF(algorithm=SHA256(), length=32, salt=None, info=COMMITMENT_INFO).derive(key)
+    return hmac.new(subkey, payload, hashlib.sha256).hexdigest()
 
 
 def _unreadable() -> Unavailable:

@@ -43,6 +43,8 @@ def _type_of(schema: dict[str, Any]) -> str:
     """A schema's type in a few words; a named shape by its name."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
+    if "contentSchema" in schema:
+        return _type_of(schema["contentSchema"])
     if "anyOf" in schema:
         return " | ".join(_type_of(choice) for choice in schema["anyOf"])
     if "enum" in schema:

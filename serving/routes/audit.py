@@ -19,7 +19,7 @@ from serving.audit_messages import (
     PublicKeyMessage,
 )
 from serving.desk import DeskDep
-from serving.routes.parameters import OrderId, TreeNumber
+from serving.routes.parameters import Absent, OrderId, TreeNumber
 
 router = APIRouter(prefix="/v1/audit", tags=["audit 审计"])
 
@@ -58,7 +58,7 @@ def get_checkpoint(desk: DeskDep, _: Auditor) -> CheckpointMessage:
 
 @router.get("/inclusion", response_model=InclusionMessage, summary="包含证明 Inclusion proof")
 def get_inclusion(
-    index: TreeNumber, desk: DeskDep, _: Auditor, size: TreeNumber | None = None
+    index: TreeNumber, desk: DeskDep, _: Auditor, size: TreeNumber | Absent = None
 ) -> InclusionMessage:
     """RFC 9162 §2.1.3。`size` 缺省为当前大小。"""
     with desk.database.reading() as conn:
@@ -73,7 +73,7 @@ def get_inclusion(
 
 @router.get("/consistency", response_model=ConsistencyMessage, summary="一致性证明 Consistency proof")
 def get_consistency(
-    old: TreeNumber, desk: DeskDep, _: Auditor, new: TreeNumber | None = None
+    old: TreeNumber, desk: DeskDep, _: Auditor, new: TreeNumber | Absent = None
 ) -> ConsistencyMessage:
     """RFC 9162 §2.1.4：新日志只在旧日志之后追加。`new` 缺省为当前大小。"""
     with desk.database.reading() as conn:

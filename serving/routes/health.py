@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from data.errors import Unavailable
 from data.records import ReviewStatus
-from data.store import reviews
+from data.store import batches, reviews
 from serving import wording
 from serving.desk import Desk, DeskDep
 from serving.metrics import CONTENT_TYPE
@@ -41,14 +41,19 @@ def get_readyz(desk: DeskDep) -> Health:
     """
     desk.database.check()
     if not desk.triage.ready:
-        reason = desk.triage.missing or "model_error"
+        reason = desk.triage.missing or "model_slow"  # loaded, and stuck on every lane
         raise Unavailable(reason, f"{wording.FALLBACKS[reason]}：现由规则代答，全部转人工复核", 30)
     return Health(status="ready")
 
 
-@router.get("/metrics", summary="Prometheus 指标", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus 指标",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def get_metrics(desk: DeskDep) -> Response:
-    desk.metrics.model_is(desk.triage.ready)
+    desk.metrics.triage_is(desk.triage)
     _count_queue(desk)
     return Response(desk.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
@@ -60,7 +65,9 @@ def _count_queue(desk: Desk) -> None:
             sizes = {
                 status: len(reviews.queue(conn, desk.now(), status, None, _COUNTED)) for status in _WAITING
             }
+            pending = batches.pending(conn)
     except Unavailable:
         return  # readiness says so; the counters still answer
     for status, size in sizes.items():
         desk.metrics.queue_is(status, size)
+    desk.metrics.batch_pending_is(pending)

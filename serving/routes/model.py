@@ -24,6 +24,7 @@ class ModelMessage(BaseModel):
     ready: bool
     missing: FallbackReason | None
     name: str | None
+    runtime: str | None = Field(description="运行模型的推理引擎及其版本。")
     card: str | None = Field(description="模型说明的开头部分（Markdown）。")
     thresholds: ThresholdsMessage
     certificate: dict[str, Any] | None = Field(description="阈值的统计凭证。")
@@ -40,6 +41,7 @@ def get_model(desk: DeskDep, _: Annotated[Caller, Depends(Allow(*ROLES))]) -> Mo
         ready=triage.ready,
         missing=triage.missing,
         name=None if bundle is None else bundle.name,
+        runtime=triage.runtime,
         card=None if bundle is None else "\n".join(bundle.card.splitlines()[:_CARD_LINES]),
         thresholds=ThresholdsMessage(
             decline=thresholds.decline, dispatch=thresholds.dispatch, base_rate=thresholds.base_rate

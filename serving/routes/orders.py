@@ -17,7 +17,7 @@ from serving.desk import DeskDep
 from serving.intake import take_in
 from serving.messages import DecisionMessage, NewOrder
 from serving.once import IdempotencyKey
-from serving.routes.parameters import OrderId
+from serving.routes.parameters import REPLAYED, OrderId
 from serving.statement import decision_message, review_id_of
 
 router = APIRouter(prefix="/v1/orders", tags=["orders 工单"])
@@ -25,11 +25,8 @@ router = APIRouter(prefix="/v1/orders", tags=["orders 工单"])
 _CREATED_HEADERS: Final[dict[str, Any]] = {
     "description": "研判结论。The decision, already stored and logged.",
     "headers": {
-        "Location": {"description": "工单地址。", "schema": {"type": "string"}},
-        "Idempotent-Replayed": {
-            "description": "`true`：这是重复请求，答复与第一次逐字节相同。",
-            "schema": {"type": "string"},
-        },
+        "Location": {"description": "工单地址。", "required": True, "schema": {"type": "string"}},
+        **REPLAYED,
     },
 }
 

@@ -25,21 +25,23 @@ from serving.review_messages import (
 )
 from serving.review_statement import outcome_message, review_message, summary_message
 from serving.reviewing import Seen
-from serving.routes.parameters import After, IfMatch, Limit, ReviewId, etag, version_of
+from serving.routes.parameters import REPLAYED, Absent, After, IfMatch, Limit, ReviewId, etag, version_of
 
 router = APIRouter(prefix="/v1/reviews", tags=["reviews 复核"])
 
 Reviewer = Annotated[Caller, Depends(Allow("reviewer", "adjudicator"))]
-_ETAG: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"headers": {"ETag": {"description": "复核任务的版本。", "schema": {"type": "string"}}}}
+_VERSION: Final = {
+    "ETag": {"description": "复核任务的版本。", "required": True, "schema": {"type": "string"}}
 }
+_ETAG: Final[dict[int | str, dict[str, Any]]] = {200: {"headers": _VERSION}}
+_CHANGED: Final[dict[int | str, dict[str, Any]]] = {200: {"headers": {**_VERSION, **REPLAYED}}}
 
 
 @router.get("", response_model=ReviewPage, summary="复核队列 The queue")
 def get_queue(
     desk: DeskDep,
     _: Reviewer,
-    status: Annotated[ReviewStatus | None, Query(description="缺省为全部未办结的。")] = None,
+    status: Annotated[ReviewStatus | Absent, Query(description="缺省为全部未办结的。")] = None,
     after: After = None,
     limit: Limit = 50,
 ) -> ReviewPage:
@@ -63,7 +65,7 @@ def get_review(review_id: ReviewId, desk: DeskDep, caller: Reviewer) -> Response
     return Answer(200, body, {"ETag": etag(seen.review.version)}).response()
 
 
-@router.post("/{review_id}/claim", response_model=ReviewOutcome, responses=_ETAG, summary="领取 Claim")
+@router.post("/{review_id}/claim", response_model=ReviewOutcome, responses=_CHANGED, summary="领取 Claim")
 def post_claim(
     review_id: ReviewId,
     desk: DeskDep,
@@ -83,7 +85,7 @@ def post_claim(
     )
 
 
-@router.post("/{review_id}/release", response_model=ReviewOutcome, responses=_ETAG, summary="退回 Release")
+@router.post("/{review_id}/release", response_model=ReviewOutcome, responses=_CHANGED, summary="退回 Release")
 def post_release(
     review_id: ReviewId,
     message: FencedMessage,
@@ -105,7 +107,7 @@ def post_release(
 
 
 @router.post(
-    "/{review_id}/judgement", response_model=ReviewOutcome, responses=_ETAG, summary="独立初判 Judge blind"
+    "/{review_id}/judgement", response_model=ReviewOutcome, responses=_CHANGED, summary="独立初判 Judge blind"
 )
 def post_judgement(
     review_id: ReviewId,
@@ -127,7 +129,7 @@ def post_judgement(
     )
 
 
-@router.post("/{review_id}/resolve", response_model=ReviewOutcome, responses=_ETAG, summary="办结 Resolve")
+@router.post("/{review_id}/resolve", response_model=ReviewOutcome, responses=_CHANGED, summary="办结 Resolve")
 def post_resolution(
     review_id: ReviewId,
     message: Resolution,

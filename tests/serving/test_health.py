@@ -84,5 +84,6 @@ def test_the_model_in_force(opened: Opened, sqlite: Database, tiny_triage: Triag
         assert model["auto_decline"] is False
         bundle = triage.bundle
         assert model["name"] == (bundle and bundle.name)
+        assert (model["runtime"] or "").startswith("onnxruntime " if bundle else "")
         assert model["versions"]["bundle"] == (bundle and bundle.digest)
         assert model["thresholds"]["decline"] == (bundle and bundle.thresholds.decline)

@@ -15,7 +15,7 @@ from data.store import audit_log, orders
 from data.store.database import Database
 from data.store.tables import orders as order_rows
 from models.classifier import Classifier
-from models.onnx_classifier import OnnxClassifier
+from models.encoder_classifier import EncoderClassifier
 from models.triage import Triage, open_triage
 from tests.data.store.stories import at_once
 from tests.serving.conftest import Opened
@@ -226,7 +226,7 @@ def test_a_twin_of_a_request_under_way_is_told_to_wait(
     opened: Opened, database: Database, tiny_triage: Triage, headers: dict[str, str]
 ) -> None:
     assert tiny_triage.bundle is not None
-    gate = Gated(OnnxClassifier(tiny_triage.bundle))
+    gate = Gated(EncoderClassifier(tiny_triage.bundle))
     triage = Triage(gate, tiny_triage.bundle, None, tiny_triage.taxonomy, tiny_triage.rules)
     service, body = opened(database, triage), an_order()
     with ThreadPoolExecutor(1) as pool:
