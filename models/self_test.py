@@ -120,10 +120,13 @@ def _seconds(pool: ThreadPoolExecutor, classifier: EncoderClassifier, texts: Seq
 
 def _gap(one: Prediction, other: Prediction) -> float:
     """The largest difference between their probabilities."""
-    groups = ("verdict", "kind", "subject", "flags")
-    return max(
-        abs(p - getattr(other, group)[code]) for group in groups for code, p in getattr(one, group).items()
+    groups = (
+        (one.verdict, other.verdict),
+        (one.kind, other.kind),
+        (one.subject, other.subject),
+        (one.flags, other.flags),
     )
+    return max(abs(p - theirs[code]) for ours, theirs in groups for code, p in ours.items())
 
 
 def _settled(prediction: Prediction, thresholds: Thresholds) -> Sequence[object]:

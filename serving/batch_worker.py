@@ -25,7 +25,7 @@ from serving.keeping import Arrival
 from serving.messages import NewOrder
 from serving.once import Answer, attempt, by_natural_key
 
-_CHUNK: Final = 32  # so many orders share a transaction, for which every other writer waits
+_CHUNK: Final = 16  # so many orders share a transaction, for which every other writer waits
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_S: Final = 10.0
 _PUT_BACK: Final = timedelta(seconds=1)
@@ -53,28 +53,30 @@ class _Chunk:
 
 
 class BatchWorker:
-    """One thread that takes lines and keeps what was decided, and as many as there are lanes that triage.
+    """One thread that takes lines and keeps what was decided, and some that triage.
 
     Lines are taken on a lease, renewed while they are worked on: several processes share a database's
     lines, and those of one that died are free again when its lease runs out.
     """
 
-    def __init__(self, desk: Callable[[], Desk], chunk: int = _CHUNK, lease: timedelta = _LEASE) -> None:
+    def __init__(self, desk: Callable[[], Desk], chunk: int = _CHUNK) -> None:
         """`desk` is the one in use now: another model brings its own."""
         self._desk = desk
         self._chunk = chunk
-        self._lease = lease
         self._holder = secrets.token_hex(16)
         self._unsettled = 0  # chunks taken and neither kept nor given back
         self._stopping = threading.Event()
         self._woken = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the work; lines that are not decided yet are given back."""
+        """Ends the work that was started; lines that are not decided yet are given back."""
+        assert self._thread is not None  # noqa: S101
         self._stopping.set()
         self.wake()
         self._thread.join(_STOP_S)
@@ -93,6 +95,7 @@ class BatchWorker:
         """
         if not self._any_free():
             return
+        # One more than there are lanes: a text is prepared while others are in them.
         with ThreadPoolExecutor(self._desk().triage.lanes.count + 1, "batch") as pool:
             try:
                 current = self._take(pool)
@@ -132,7 +135,7 @@ class BatchWorker:
         desk = self._desk()
         with desk.database.transaction() as conn:
             now = desk.now()
-            claim = batch_queue.claim(conn, self._holder, now, now + self._lease, self._chunk)
+            claim = batch_queue.claim(conn, self._holder, now, now + _LEASE, self._chunk)
         if claim is None:
             return None
         self._unsettled += 1
@@ -151,7 +154,10 @@ class BatchWorker:
             natural = by_natural_key(made, message.source, message.number, message.revision)
             caller = Caller(claim.caller_id, name="", role="intake")  # of which keeping needs the id alone
             arrival = Arrival(caller, _work_order(message, waiting), decision, made, natural)
+        except MingbianError as error:
+            return _Triaged(waiting.line, error)
         except Exception as error:  # noqa: BLE001 - it becomes the line's problem
+            errors.record(error, batch=claim.batch_id)
             return _Triaged(waiting.line, error)
         return _Triaged(waiting.line, arrival)
 
@@ -190,6 +196,8 @@ class BatchWorker:
             if done:
                 settled = [_settled(one.line, outcome) for one, outcome in done]
                 batch_queue.settle(conn, batch_id, settled, desk.now())
+        if not done:
+            return
         desk.metrics.committed(len(arrivals), time.perf_counter() - began)
         for one, outcome in done:
             failed = isinstance(outcome, Exception)
@@ -200,7 +208,7 @@ class BatchWorker:
     def _renew(self) -> None:
         desk = self._desk()
         with desk.database.transaction() as conn:
-            batch_queue.renew(conn, self._holder, desk.now() + self._lease)
+            batch_queue.renew(conn, self._holder, desk.now() + _LEASE)
 
     def _give_back(self) -> None:
         if not self._unsettled:

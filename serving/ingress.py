@@ -62,8 +62,9 @@ class Ingress:
             await self.app(scope, receive, send)
             return
         if scope["path"] in _UPLOADS:
-            _declared_length(scope)
-            _check_headers(scope)
+            if scope["method"] == "POST":
+                _declared_length(scope)
+                _check_headers(scope)
             await self.app(scope, receive, send)
             return
         try:

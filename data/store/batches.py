@@ -97,8 +97,9 @@ def append(conn: Connection, batch_id: str, lines: Sequence[NewLine], at: dateti
     """Keeps the next lines of a batch, one or more, numbered without a gap.
 
     Raises:
-        Conflict: `batch_in_progress`: another upload has gone on meanwhile.
+        Conflict: `batch_in_progress`: another upload has gone on meanwhile; `batch_closed`.
     """
+    wrapped_key(conn, batch_id)  # it may have been forgotten meanwhile, and could never be opened
     row = conn.execute(select(batches).where(batches.c.id == batch_id)).one()
     if row.completed_at is not None or lines[0].line != row.received + 1:
         raise _in_progress()

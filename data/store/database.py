@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,6 +25,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 WRITER_LOCK = 0x4D_42_4C_4F_47  # any number that no other application of the same server takes
 WAIT_MS = 10_000
 
+# Of libpq: a way that swallows every packet is given up in ten seconds; the system's own limits are hours.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 4,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+_DOUBT_S = 10.0
+_UNAVAILABLE = "database_unavailable"
 _READ_ONLY = "25006"  # SQLSTATE read_only_sql_transaction: as on a standby after a failover
 _log = logging.getLogger("mingbian.database")
 
@@ -46,7 +57,7 @@ class Database:
         self._engine = _sqlite(self._url) if self._is_sqlite else _postgresql(self._url)
         self._writer = self._engine.execution_options(writes=True)
         self._heads: frozenset[str] | None = None
-        self._write_failed = False
+        self._write_failed_at: float | None = None  # None: the last one succeeded, or none was made
 
     @property
     def _is_sqlite(self) -> bool:
@@ -62,10 +73,11 @@ class Database:
         try:
             with _reachable(), self._writer.begin() as conn:
                 yield conn
-        except Unavailable:
-            self._write_failed = True
+        except Unavailable as error:
+            if error.code == _UNAVAILABLE:
+                self._write_failed_at = time.monotonic()
             raise
-        self._write_failed = False
+        self._write_failed_at = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -89,7 +101,8 @@ class Database:
     def check(self) -> None:
         """Says nothing when the database can be reached and its tables are this program's.
 
-        Reading works on a full disk and on a standby: after a write has failed, a write is tried as well.
+        Reading works on a full disk and on a standby too: after a write has failed nothing is said to be well
+        for a while, and then only once a write succeeds.
 
         Raises:
             Unavailable: `database_unavailable` or `migrations_pending`.
@@ -100,7 +113,10 @@ class Database:
             current = frozenset(MigrationContext.configure(conn).get_current_heads())
         if current != self._heads:
             raise Unavailable("migrations_pending", "数据库表结构与程序版本不一致，请先执行迁移。")
-        if self._write_failed:
+        if self._write_failed_at is not None:
+            # So small a write may find room where an order does not: it is not believed at once.
+            if time.monotonic() < self._write_failed_at + _DOUBT_S:
+                raise _unavailable()
             with self.transaction() as conn:
                 conn.execute(text("UPDATE alembic_version SET version_num = version_num"))
 
@@ -189,7 +205,7 @@ def _postgresql(url: URL) -> Engine:
         max_overflow=10,
         pool_timeout=WAIT_MS / 1000,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5, "options": f"-c lock_timeout={WAIT_MS} -c timezone=UTC"},
+        connect_args={"options": f"-c lock_timeout={WAIT_MS} -c timezone=UTC", **_PATIENCE},
     )
 
     @event.listens_for(engine, "begin")
@@ -218,20 +234,25 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, PoolTimeout) as error:
-        raise _unavailable(error) from error
+        _record(error)
+        raise _unavailable() from error
     except DatabaseError as error:
         # The class itself, not one of its children: SQLite says so of a damaged file.
         if type(error) is DatabaseError or getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-            raise _unavailable(error) from error
+            _record(error)
+            raise _unavailable() from error
         raise
 
 
-def _unavailable(error: SQLAlchemyError) -> Unavailable:
-    # The driver's own message may quote what was to be written.
+def _record(error: SQLAlchemyError) -> None:
+    """Without the driver's own message, which may quote what was to be written."""
     cause = getattr(error, "orig", error)
     state = getattr(cause, "sqlstate", None) or getattr(cause, "sqlite_errorname", None)
     _log.warning("the database refuses", extra={"cause": type(cause).__name__, "state": state})
-    return Unavailable("database_unavailable", "数据库暂时不可用，请稍后重试。")
+
+
+def _unavailable() -> Unavailable:
+    return Unavailable(_UNAVAILABLE, "数据库暂时不可用，请稍后重试。")
 
 
 def _migrations() -> Config:

@@ -10,7 +10,7 @@ from statistics import median
 
 from tests.benchmarks.contenders import Absent, Contender, Running
 from tests.benchmarks.load import Figures, closed_loop, open_loop
-from tests.benchmarks.probe import probe, strays
+from tests.benchmarks.probe import probe, strays, worth_another_run
 from tests.benchmarks.process_tree import Memory
 from tests.benchmarks.texts import Texts
 
@@ -103,8 +103,11 @@ class Comparison:
 
     def strays(self) -> list[Cell]:
         """Cells of present contenders that were measured while the machine ran at another speed."""
+        return strays(self._probes())
+
+    def _probes(self) -> dict[Cell, float]:
         names = {contender.name for contender in self.present()}
-        return strays({cell: seen.probe for cell, seen in self.cells.items() if cell.contender in names})
+        return {cell: seen.probe for cell, seen in self.cells.items() if cell.contender in names}
 
     def _swept(self, name: str, slowest: float) -> list[float]:
         rates = (round(slowest * share, 1) for share in SWEPT)
@@ -118,7 +121,7 @@ class Comparison:
 
     def _run_strays_again(self) -> None:
         for _ in range(RERUNS):
-            again = self.strays()
+            again = worth_another_run(self._probes())
             self.rerun += again
             for contender in self.present():
                 if cells := [cell for cell in again if cell.contender == contender.name]:

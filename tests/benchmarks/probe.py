@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 TOLERANCE = 0.2
+HOPELESS = 1 / 3  # where so many cells stray, the machine has no usual speed to wait for
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -32,3 +33,9 @@ def strays(probes: Mapping[Key, float], tolerance: float = TOLERANCE) -> list[Ke
         return []
     usual = median(probes.values())
     return [key for key, seconds in probes.items() if abs(seconds - usual) > tolerance * usual]
+
+
+def worth_another_run(probes: Mapping[Key, float]) -> list[Key]:
+    """The strays, unless they are so many that running them again would find no better moment."""
+    found = strays(probes)
+    return found if len(found) <= HOPELESS * len(probes) else []

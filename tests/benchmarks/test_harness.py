@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.comparison_report import ratio
+from tests.benchmarks import comparison
+from tests.benchmarks.comparison import Comparison
+from tests.benchmarks.comparison_report import ratio, table, write
 from tests.benchmarks.connection import Broken, Connection, Request
+from tests.benchmarks.contenders import Absent, Running
 from tests.benchmarks.load import Target, arrivals, ask_once, closed_loop, open_loop, percentile
-from tests.benchmarks.probe import strays
+from tests.benchmarks.probe import strays, worth_another_run
+from tests.benchmarks.process_tree import ProcessTree
+from tests.benchmarks.texts import Texts
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -92,6 +101,11 @@ def test_strays_are_found_on_both_sides() -> None:
     assert strays({}) == []
 
 
+def test_strays_run_again_unless_they_are_the_rule() -> None:
+    assert worth_another_run({"a": 1.0, "b": 1.0, "slow": 1.3}) == ["slow"]
+    assert worth_another_run({"a": 1.0, "b": 1.0, "slow": 1.3, "slower": 2.0, "fast": 0.5}) == []
+
+
 def test_a_closed_loop_counts_what_arrives_in_its_time() -> None:
     with served(OK, delay=0.05) as target:
         figures = closed_loop(target, connections=4, seconds=1.0, ramp=0.2)
@@ -166,3 +180,51 @@ def test_ratios_are_taken_round_by_round() -> None:
     over = ratio([20.0, 10.0, 30.0], [10.0, 5.0, 10.0])
     assert (over.median, over.least, over.most) == (2, 2, 3)
     assert math.isnan(ratio([1.0], [0.0]).median)
+
+
+@dataclass
+class Pretended:
+    """A contender that is this process with a trivial server; `missing` is why it cannot be installed."""
+
+    name: str
+    delay: float = 0.0
+    missing: str = ""
+    starts: int = 0
+    last_start: int = 100
+
+    def prepare(self) -> None:
+        if self.missing:
+            raise Absent(self.missing)
+
+    @contextmanager
+    def running(self, texts: Texts, folder: Path) -> Iterator[Running]:
+        self.starts += 1
+        if self.starts > self.last_start:
+            raise Absent("it starts no more")
+        with served(OK, self.delay) as target:
+            yield Running(target, ProcessTree(os.getpid()), 0.1)
+
+
+def test_a_comparison_leaves_nobody_out_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WARM_UP_S", "RAMP_S"):
+        monkeypatch.setattr(comparison, name, 0.1)
+    contenders = [
+        Pretended("mingbian", delay=0.05),
+        Pretended("quicker", delay=0.02),
+        Pretended("uninstallable", missing="no such release"),
+        Pretended("dying", last_start=1),
+    ]
+    run = Comparison(contenders, Texts("nowhere", ("text",)), seconds=0.2, rounds=2)
+    run.run()
+
+    assert run.absent == {"uninstallable": "no such release", "dying": "it starts no more"}
+    lines = table(run).splitlines()
+    assert {line.split()[0] for line in lines[1:3]} == {"quicker", "mingbian"}
+    assert lines[3:] == [f"{name} is absent: {reason}" for name, reason in run.absent.items()]
+    assert all(len(run.of(name, rate)) == 2 for name in ("mingbian", "quicker") for rate in run.compared)
+
+    write(run, run.of("quicker", None)[0].figures, "a machine", tmp_path)
+    found = json.loads((tmp_path / "peers.json").read_text("utf-8"))
+    assert found["absent"] == run.absent
+    assert len(found["cells"]) == len(run.cells)
+    assert (tmp_path / "peers.png").stat().st_size > 0

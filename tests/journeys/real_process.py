@@ -43,8 +43,7 @@ class Installation:
             **{f"MINGBIAN_{name.upper()}": value for name, value in settings.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self.run("data", "migrate")
-        self.keys = dict(_KEY.findall(self.run("data", "keys", "bootstrap")))
+        self.keys = self._prepared()
 
     def run(self, room: str, *arguments: str) -> str:
         """What `python -m ROOM ...` prints; it must succeed."""
@@ -107,6 +106,11 @@ class Installation:
         """A client with the role's key; the caller closes it."""
         headers = {"Authorization": f"Bearer {self.keys[role]}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def _prepared(self) -> dict[str, str]:
+        """Migrates, and returns a key for each role."""
+        self.run("data", "migrate")
+        return dict(_KEY.findall(self.run("data", "keys", "bootstrap")))
 
     def _done(self, room: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*self._python, room, *arguments]

@@ -1,4 +1,4 @@
-"""PostgreSQL crashes, cuts connections, takes no writes: 503, nothing unaudited, then on with no restart."""
+"""PostgreSQL crashes, hangs, cuts connections, takes no writes: 503, and then on without a restart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import create_engine, text
 
-from data.taxonomy import Taxonomy
 from tests.journeys.cluster import Cluster, programs
 from tests.journeys.real_process import Installation, answered
+from tests.journeys.small_installation import SmallInstallation
 from tests.journeys.witnesses import (
     PATIENCE_S,
     Callers,
@@ -22,7 +23,6 @@ from tests.journeys.witnesses import (
     assert_truthful,
     until,
 )
-from tests.models import tiny_bundle
 
 pytestmark = pytest.mark.journey
 
@@ -44,14 +44,10 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def server(
-    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy
-) -> Iterator[Installation]:
+def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One process for all of these tests: none of the faults may need a restart."""
     folder = tmp_path_factory.mktemp("server")
-    known = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy))
-    settings = {"bundle": str(folder / "bundle"), "promoted": str(folder / "kept"), "deadline_ms": "30000"}
-    server = Installation(folder, cluster.url, known, **settings)
+    server = SmallInstallation(folder, cluster.url)
     server.start()
     pid = server.pid
     yield server
@@ -111,6 +107,24 @@ def test_a_connection_cut_between_an_order_and_its_audit_leaf(server: Installati
             assert cluster.ask("SELECT count(*) FROM orders") == kept
         callers.until_more(2)
     engine.dispose()
+    answer_the_unanswered(server, callers)
+    assert_truthful(server, callers)
+
+
+def test_a_database_that_hangs(server: Installation, cluster: Cluster) -> None:
+    """Callers wait, and so does whoever asks for readiness; liveness is answered all the while."""
+    with Callers([lambda: server.caller("intake")]) as callers:
+        callers.until_more(5)
+        cluster.freeze()
+        try:
+            with httpx.Client(base_url=server.url) as client:
+                for _ in range(5):
+                    assert answered(client.get("/livez")) == {"status": "alive"}
+                    with pytest.raises(httpx.ReadTimeout):
+                        client.get("/readyz", timeout=0.3)
+        finally:
+            cluster.thaw()
+        callers.until_more(5)
     answer_the_unanswered(server, callers)
     assert_truthful(server, callers)
 

@@ -13,6 +13,7 @@ import pytest
 
 from data.taxonomy import Taxonomy
 from tests.journeys.real_process import Installation, answered
+from tests.journeys.small_installation import SmallInstallation
 from tests.journeys.witnesses import (
     PATIENCE_S,
     Callers,
@@ -22,7 +23,7 @@ from tests.journeys.witnesses import (
     assert_truthful,
     until,
 )
-from tests.models import moody_bundle, tiny_bundle
+from tests.models import moody_bundle
 
 pytestmark = pytest.mark.journey
 
@@ -62,14 +63,8 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_refuses_orders_and_nothing_else(disk: Disk, tmp_path: Path, taxonomy: Taxonomy) -> None:
-    known = tiny_bundle.publish(tmp_path, tiny_bundle.files(taxonomy))
-    settings = {
-        "bundle": str(tmp_path / "bundle"),
-        "promoted": str(tmp_path / "kept"),
-        "deadline_ms": "30000",
-    }
-    server = Installation(tmp_path, f"sqlite:///{disk.place}/mingbian.db", known, **settings)
+def test_a_full_disk_refuses_orders_and_nothing_else(disk: Disk, tmp_path: Path) -> None:
+    server = SmallInstallation(tmp_path, f"sqlite:///{disk.place}/mingbian.db")
     server.start()
     try:
         with Callers([lambda: server.caller("intake")]) as callers, Watch(server) as watch:
@@ -96,10 +91,12 @@ def test_a_full_disk_refuses_orders_and_nothing_else(disk: Disk, tmp_path: Path,
         server.kill()
 
 
-def test_two_servers_take_an_order_once_and_one_outlives_the_other(running: Installation) -> None:
+def test_two_servers_take_an_order_once_and_one_outlives_the_other(database_url: str, tmp_path: Path) -> None:
+    running = SmallInstallation(tmp_path, database_url)
     other = running.beside()
-    other.start()
     try:
+        running.start()
+        other.start()
         with ThreadPoolExecutor(8) as pool, running.caller("intake") as here, other.caller("intake") as there:
             bodies = [an_order(f"TWIN-{number}", f"第{number}号路灯不亮") for number in range(TWINS)]
             posts = [
@@ -124,19 +121,14 @@ def test_two_servers_take_an_order_once_and_one_outlives_the_other(running: Inst
         answer_the_unanswered(running, callers)
         assert_truthful(running, callers)
     finally:
+        running.kill()
         other.kill()
 
 
 def test_what_is_under_way_is_answered_when_the_service_is_told_to_stop(
     sqlite_url: str, tmp_path: Path, taxonomy: Taxonomy
 ) -> None:
-    known = tiny_bundle.publish(tmp_path, moody_bundle.files(taxonomy, hang_s=2.0, pause_s=0.1))
-    settings = {
-        "bundle": str(tmp_path / "bundle"),
-        "promoted": str(tmp_path / "kept"),
-        "deadline_ms": "30000",
-    }
-    server = Installation(tmp_path, sqlite_url, known, **settings)
+    server = SmallInstallation(tmp_path, sqlite_url, moody_bundle.files(taxonomy, hang_s=2.0))
     server.start()
     slow = an_order("SLOW-1", f"路灯不亮，{moody_bundle.HANG}，请派人修。")
     callers = Callers([lambda: server.caller("intake")])
@@ -156,8 +148,8 @@ def test_what_is_under_way_is_answered_when_the_service_is_told_to_stop(
 
 
 def under_way(server: Installation) -> int:
-    text = httpx.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
-    (line,) = (line for line in text.splitlines() if line.startswith("mingbian_orders_under_way "))
+    metrics = httpx.get(f"{server.url}/metrics", timeout=PATIENCE_S).text
+    (line,) = (line for line in metrics.splitlines() if line.startswith("mingbian_orders_in_flight "))
     return int(float(line.split()[1]))
 
 

@@ -24,6 +24,7 @@ from models import triage
 from models.lanes import usable_cores
 from models.triage import open_triage
 from tests.journeys.real_process import Installation, answered
+from tests.journeys.small_installation import SmallInstallation
 from tests.journeys.witnesses import PATIENCE_S, Callers, Watch, an_order, assert_truthful, until
 from tests.models import moody_bundle, tiny_bundle
 from tests.serving.staffed import Service, assert_problem
@@ -31,13 +32,13 @@ from tests.serving.staffed import Service, assert_problem
 pytestmark = pytest.mark.journey
 
 DEADLINE_MS = 400
-HANG_S, PAUSE_S = 2.0, 0.5
+HANG_S = 2.0
 Files = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
 def moody(taxonomy: Taxonomy) -> Files:
-    return moody_bundle.files(taxonomy, HANG_S, PAUSE_S)
+    return moody_bundle.files(taxonomy, HANG_S)
 
 
 class Place:
@@ -106,11 +107,9 @@ def test_without_its_model_a_server_answers_by_rules_until_it_is_there(
 ) -> None:
     """Then one is promoted whose copy on the server's disk is damaged: the first stays until it is whole."""
     signer = Ed25519PrivateKey.generate()
-    known = tiny_bundle.publish(tmp_path / "first", moody, signer)
     tiny_bundle.publish(tmp_path / "second", moody | {bundles.CARD: b"# second\n"}, signer)
-    first, second = (tmp_path / name / "bundle" for name in ("first", "second"))
-    settings = {"bundle": str(tmp_path / "later"), "promoted": str(tmp_path / "kept")}
-    server = Installation(tmp_path, sqlite_url, known, **settings, deadline_ms="30000")
+    first, second = tmp_path / "bundle", tmp_path / "second" / "bundle"
+    server = SmallInstallation(tmp_path, sqlite_url, moody, signer, bundle=str(tmp_path / "later"))
     server.start()
     with Callers([lambda: server.caller("intake")], 2) as callers, Watch(server) as watch:
         watch.until("model_missing")
@@ -142,9 +141,7 @@ def test_without_its_model_a_server_answers_by_rules_until_it_is_there(
 def test_a_model_that_hangs_or_computes_nonsense_delays_and_breaks_nothing(
     sqlite_url: str, moody: Files, tmp_path: Path
 ) -> None:
-    known = tiny_bundle.publish(tmp_path, moody)
-    settings = {"bundle": str(tmp_path / "bundle"), "deadline_ms": str(DEADLINE_MS)}
-    server = Installation(tmp_path, sqlite_url, known, **settings)
+    server = SmallInstallation(tmp_path, sqlite_url, moody, deadline_ms=str(DEADLINE_MS))
     server.start()
     with Callers([lambda: server.caller("intake")], 2) as callers, Watch(server) as watch:
         watch.until("ready")

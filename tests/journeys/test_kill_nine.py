@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.journeys.real_process import Installation, answered
+from tests.journeys.real_process import answered
+from tests.journeys.small_installation import SmallInstallation
 from tests.journeys.witnesses import Callers, answer_the_unanswered, assert_truthful
 
 pytestmark = pytest.mark.journey
@@ -17,8 +20,15 @@ KILLS = int(os.environ.get("MINGBIAN_KILLS", "5"))
 AT_LEAST = 5  # acknowledged orders before each kill
 
 
+@pytest.fixture
+def installation(tmp_path: Path, database_url: str) -> Iterator[SmallInstallation]:
+    installation = SmallInstallation(tmp_path, database_url)
+    yield installation
+    installation.kill()
+
+
 @pytest.mark.timeout(120 + 30 * KILLS)
-def test_no_acknowledged_order_is_lost(installation: Installation) -> None:
+def test_no_acknowledged_order_is_lost(installation: SmallInstallation) -> None:
     chance = random.Random(20260302)
     with Callers([lambda: installation.caller("intake")]) as callers:
         for _ in range(KILLS):

@@ -17,21 +17,19 @@ from tests.models import tiny_bundle
 from training.vocabulary import piece_id
 
 # In the tiny vocabulary, UNKNOWN as its last piece, and in no text of these tests but on purpose.
-HANG, PAUSE, POISON, UNKNOWN = "皑", "翱", "稗", "缠"
+HANG, POISON, UNKNOWN = "皑", "稗", "缠"
 _PROBE = 2000  # rounds whose time says what a round takes
 
 
-def files(taxonomy: Taxonomy, hang_s: float, pause_s: float) -> dict[str, bytes]:
-    """An order that holds HANG takes about `hang_s` seconds of a core, PAUSE `pause_s`; nothing stops it."""
+def files(taxonomy: Taxonomy, hang_s: float) -> dict[str, bytes]:
+    """An order that holds HANG takes about `hang_s` seconds of a core, and nothing stops it."""
     ids = [piece_id(tiny_bundle.tokenizer(), HANG)]
-    runtime = OnnxRuntime(_graph(taxonomy, {HANG: _PROBE}))
+    runtime = OnnxRuntime(_graph(taxonomy, _PROBE))
     runtime.scores(ids, [0])
     began = time.thread_time()  # the core's time: a busy machine makes no round longer
     runtime.scores(ids, [0])
     a_second = _PROBE / (time.thread_time() - began)
-    contents = tiny_bundle.files(taxonomy)
-    rounds = {HANG: int(hang_s * a_second), PAUSE: int(pause_s * a_second)}
-    return contents | {bundle.GRAPH: _graph(taxonomy, rounds)}
+    return tiny_bundle.files(taxonomy) | {bundle.GRAPH: _graph(taxonomy, int(hang_s * a_second))}
 
 
 def another_tokenizer(contents: dict[str, bytes]) -> dict[str, bytes]:
@@ -47,8 +45,8 @@ def another_tokenizer(contents: dict[str, bytes]) -> dict[str, bytes]:
     return contents | {bundle.TOKENIZER: json.dumps(tokenizer, ensure_ascii=False).encode()}
 
 
-def _graph(taxonomy: Taxonomy, rounds: dict[str, int]) -> bytes:
-    """The tiny graph, and before its end a loop that goes round as often as the text's words say."""
+def _graph(taxonomy: Taxonomy, rounds: int) -> bytes:
+    """The tiny graph, and before its end a loop that goes round so often for each HANG in the text."""
     pieces = tiny_bundle.tokenizer()
     model = onnx.load_from_string(tiny_bundle.files(taxonomy)[bundle.GRAPH])
     (votes,) = (each for each in model.graph.initializer if each.name == "votes")
@@ -57,8 +55,7 @@ def _graph(taxonomy: Taxonomy, rounds: dict[str, int]) -> bytes:
     assert piece_id(pieces, UNKNOWN) == len(table) - 1
     votes.CopyFrom(numpy_helper.from_array(table[:-1], "votes"))
     turns = np.zeros(len(table), dtype=np.int64)
-    for word, count in rounds.items():
-        turns[piece_id(pieces, word)] = count
+    turns[piece_id(pieces, HANG)] = rounds
     (last,) = (node for node in model.graph.node if "logits" in node.output)
     last.output[0] = "scores"
     model.graph.initializer.extend(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -109,7 +110,7 @@ def test_who_does_not_install_it_waits_for_no_test(
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(fast_path, "version", missing)
-    monkeypatch.setattr(fast_path.subprocess, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a child was started"))
     assert isinstance(choose_runtime(tiny, 2, tmp_path / "cache"), OnnxRuntime)
     assert not (tmp_path / "cache").exists()
 
@@ -118,7 +119,7 @@ def test_without_a_place_to_remember_it_nothing_is_tested(
     tiny: Bundle, installed: Installed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed()
-    monkeypatch.setattr(fast_path.subprocess, "run", lambda *_, **__: pytest.fail("a child was started"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a child was started"))
     assert isinstance(choose_runtime(tiny, 2, None), OnnxRuntime)
 
 
@@ -250,7 +251,9 @@ def test_a_verdict_that_cannot_be_kept_still_counts(
 def test_processors_of_one_name_differ_by_what_they_can_do(tmp_path: Path) -> None:
     def processor(flags: str) -> str:
         cpus = tmp_path / "cpuinfo"
-        cpus.write_text(f"model name\t: EPYC\ncpu MHz\t: {len(flags)}\nflags\t\t: avx2{flags}\n\nprocessor\t: 1\n")
+        cpus.write_text(
+            f"model name\t: EPYC\ncpu MHz\t: {len(flags)}\nflags\t\t: avx2{flags}\n\nprocessor\t: 1\n"
+        )
         return fast_path._processor(cpus)
 
     assert processor("") == processor("")

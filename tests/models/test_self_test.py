@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -144,7 +145,7 @@ def test_a_bundle_arrives_as_it_was_sent(tiny: Bundle, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(self_test, "examine", taken)
     monkeypatch.setattr(self_test, "_openvino", lambda bundle, lanes: OnnxRuntime(bundle.graph))
-    monkeypatch.setattr(self_test.signal, "alarm", lambda seconds: 0)
+    monkeypatch.setattr(signal, "alarm", lambda seconds: 0)
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(packed(tiny, 3))))
     assert self_test.main() == 0
     assert arrived == [tiny, 3]

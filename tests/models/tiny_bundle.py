@@ -40,7 +40,10 @@ def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, alarm: int, *, poison:
         helper.make_node("Sign", ["seen"], ["signs"]),
         helper.make_node("Unsqueeze", ["signs", "last"], ["weights"]),
         helper.make_node("Mul", ["each", "weights"], ["kept"]),
-        helper.make_node("ReduceMean", ["kept", "tokens"], ["mean"], keepdims=0),
+        # Over what is there alone, so that padding changes no score.
+        helper.make_node("ReduceSum", ["kept", "tokens"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["weights", "tokens"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["mean"]),
         helper.make_node("Add", ["mean", "poison"], ["logits"]),
     ]
     inputs = [

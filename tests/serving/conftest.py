@@ -12,6 +12,7 @@ from data.settings import Settings
 from data.store.database import Database
 from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
+from models import fast_path
 from models.bundle import read_bundle
 from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
@@ -20,6 +21,12 @@ from tests.models import tiny_bundle
 from tests.serving.staffed import Service
 
 Opened = Callable[..., Service]
+
+
+@pytest.fixture(autouse=True)
+def _no_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that opens a new bundle would try it on OpenVINO first, which takes seconds."""
+    monkeypatch.setattr(fast_path, "_installed", lambda: None)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from sqlalchemy import Connection, func, select, update
 
 from data.errors import Unavailable
 from data.records import Prediction, Reading
+from data.store import batches
+from data.store.batch_keys import BatchKey
 from data.store.database import Database
 from data.store.keyring import Keyring
 from data.store.tables import batch_queue
@@ -73,6 +76,19 @@ def worker_of(service: Service, chunk: int = 4, **parts: Any) -> BatchWorker:
     return BatchWorker(lambda: replace(service.app.state.desk, **parts), chunk=chunk)
 
 
+@contextmanager
+def under_way(worker: BatchWorker, slow: Slow) -> Iterator[None]:
+    """While the worker is held up at the gate; afterwards it has come to its end."""
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(worker.work_off)
+        try:
+            assert slow.gate.entered.wait(60)
+            yield
+        finally:
+            slow.gate.opened.set()
+        work.result()
+
+
 def leased(service: Service) -> int:
     with service.database.reading() as conn:
         held = select(func.count()).select_from(batch_queue).where(batch_queue.c.holder.is_not(None))
@@ -88,14 +104,14 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_two_workers_decide_each_line_once(ruled: Service, database_url: str) -> None:
     intake = ruled.caller("intake")
-    batches = [sent(intake, text(*some_orders(30)), f"b-{number}") for number in range(2)]
+    both = [sent(intake, text(*some_orders(30)), f"b-{number}") for number in range(2)]
     other = Database(database_url)
     workers = [worker_of(ruled), worker_of(ruled, database=other)]
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(worker.work_off) for worker in workers]:
             done.result()
     other.close()
-    for batch in batches:
+    for batch in both:
         assert progress(intake, batch)["finished"]
         lines = results(intake, batch)
         assert [line["client_ref"] for line in lines] == [f"row-{number}" for number in range(1, 31)]
@@ -108,17 +124,13 @@ def test_lines_of_a_worker_that_died_are_decided_when_its_lease_runs_out(ruled: 
     intake = ruled.caller("intake")
     batch = sent(intake, text(*some_orders(10)))
     worker = worker_of(ruled, triage=slow.triage)
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(worker.work_off)
-        assert slow.gate.entered.wait(60)
+    with under_way(worker, slow):
         until(lambda: leased(ruled) == 8)
         work_off(ruled)
         assert progress(intake, batch)["decided"] == 2, "the others are taken"
         ruled.clock.ahead = LEASE
         work_off(ruled)
         assert progress(intake, batch)["finished"]
-        slow.gate.opened.set()
-        late.result()
     assert {line["decision"]["decision_source"] for line in results(intake, batch)} == {"rules"}
     assert_each_once(ruled, 10)
 
@@ -129,14 +141,10 @@ def test_an_order_s_revisions_are_kept_in_the_order_of_their_lines(ruled: Servic
     second = {**first, "revision": 2, "content": f"{ORDINARY}另有一盏也坏了。"}
     batch = sent(intake, text(first, an_order(), second, an_order(), {**second, "revision": 3}))
     worker = worker_of(ruled, chunk=1, triage=slow.triage)
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(worker.work_off)
-        assert slow.gate.entered.wait(60)
+    with under_way(worker, slow):
         until(lambda: leased(ruled) == 2)
         work_off(ruled)
         assert progress(intake, batch)["decided"] == 1, "the fourth line; the others come after the first"
-        slow.gate.opened.set()
-        late.result()
     ruled.clock.ahead = timedelta(seconds=2)
     work_off(ruled)
     lines = results(intake, batch)
@@ -249,16 +257,21 @@ def test_a_key_that_opens_nothing_loses_nothing(light: Service, tmp_path_factory
     assert_each_once(light, 3)
 
 
-def test_a_damaged_line_costs_no_other(light: Service) -> None:
+def test_a_damaged_line_costs_no_other(light: Service, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether it cannot be opened or holds what is no order."""
     intake = light.caller("intake")
-    batch = sent(intake, text(*some_orders(3)))
+    batch = sent(intake, text(*some_orders(4)))
     with light.database.transaction() as conn:
-        second = batch_queue.c.line == 2
-        conn.execute(update(batch_queue).where(second).values(sealed=b"x" * 40))
+        wrapped = batches.wrapped_key(conn, batch["batch_id"])
+        secret = BatchKey.unwrap(light.keyring.vault, batch["batch_id"], wrapped)
+        for line, sealed in ((2, b"x" * 40), (3, secret.seal(3, f'{{"x":"{ORDINARY}"}}'.encode()))):
+            conn.execute(update(batch_queue).where(batch_queue.c.line == line).values(sealed=sealed))
     work_off(light)
     lines = results(intake, batch)
-    assert lines[1]["problem"]["code"] == "line_unreadable"
-    assert lines[1]["client_ref"] == "row-2"
+    assert [line["client_ref"] for line in lines] == ["row-1", "row-2", "row-3", "row-4"]
+    assert [line["problem"]["code"] for line in lines[1:3]] == ["line_unreadable", "internal_error"]
+    assert "unexpected error" in caplog.text
+    assert ORDINARY not in caplog.text
     assert_each_once(light, 2)
 
 
@@ -308,16 +321,12 @@ def test_a_long_triage_keeps_its_lease(ruled: Service, slow: Slow, monkeypatch: 
     intake = ruled.caller("intake")
     batch = sent(intake, text(*some_orders(2)))
     worker = worker_of(ruled, triage=slow.triage)
-    with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(worker.work_off)
-        assert slow.gate.entered.wait(60)
+    with under_way(worker, slow):
         for _ in range(3):
             ruled.clock.ahead += LEASE - timedelta(seconds=1)
             until(lambda: _leased_beyond(ruled, LEASE - timedelta(seconds=2)))
             work_off(ruled)
             assert progress(intake, batch)["pending"] == 2
-        slow.gate.opened.set()
-        late.result()
     assert {line["decision"]["decision_source"] for line in results(intake, batch)} == {"model"}
     assert_each_once(ruled, 2)
 
@@ -336,7 +345,10 @@ def test_a_running_service_works_its_batches_off(ruled: Service) -> None:
         until(lambda: bool(progress(intake, batch)["finished"]))
         assert running.get("/livez").status_code == 200
     assert "batches" not in {thread.name for thread in threading.enumerate()}
-    assert_each_once(ruled, 40)
+    with ruled.anyone():  # and may start again
+        again = sent(intake, text(*some_orders(2)), "b-2")
+        until(lambda: bool(progress(intake, again)["finished"]))
+    assert_each_once(ruled, 42)
 
 
 def test_nothing_to_do_asks_as_a_reader_only(light: Service, monkeypatch: pytest.MonkeyPatch) -> None:

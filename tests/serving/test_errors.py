@@ -27,6 +27,8 @@ SECRET = "密语qzx"
         (BadInput("text_nul", "空字符。"), 400),
         (BadInput("request_malformed", "无法读取。"), 400),
         (BadInput("body_too_large", "过大。"), 413),
+        (BadInput("line_too_long", "过长。"), 413),
+        (BadInput("upload_stalled", "中断。"), 408),
         (BadInput("unsupported_media_type", "类型。"), 415),
         (BadInput("content_encoding", "压缩。"), 415),
         (BadInput("content_too_long", "过长。"), 422),
@@ -145,3 +147,19 @@ def test_a_person_without_a_session_is_sent_to_log_in(light: Service) -> None:
     answer = light.anyone(follow_redirects=False).get("/review", headers={"Accept": "text/html"})
     assert answer.status_code == 303
     assert answer.headers["location"].startswith("/login")
+
+
+@pytest.mark.parametrize(
+    ("address", "methods"),
+    [
+        ("/login", "GET, POST"),
+        ("/v1/batches", "GET, POST"),
+        ("/v1/orders", "POST"),
+        ("/livez", "GET"),
+        ("/review/0198f0a2-7c1e-7d53-9f0e-4b1c2a3d4e5f/claim", "POST"),
+    ],
+)
+def test_an_address_names_every_method_that_it_takes(light: Service, address: str, methods: str) -> None:
+    answer = light.anyone().request("DELETE", address)
+    assert_problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == methods

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from data.errors import BadInput
+from models.triage import Triage
+from serving.errors import failure_of
+from serving.ingress import Ingress
 from tests.serving.staffed import Service, an_order, assert_problem
 
 MARK = "回声qzx"
@@ -232,7 +236,7 @@ def test_a_header_that_frames_the_body_comes_once(light: Service, name: bytes) -
     assert (heard.status, heard.problem["code"]) == (400, "request_malformed")
 
 
-@pytest.mark.parametrize("name", [b"authorization", b"idempotency-key", b"if-match"])
+@pytest.mark.parametrize("name", [b"host", b"authorization", b"idempotency-key", b"if-match"])
 def test_a_header_that_decides_comes_once(light: Service, name: bytes) -> None:
     """Two parsers on the way could each believe another one."""
     value = {key_of(light)[0]: key_of(light)[1]}.get(name, b'"1"')
@@ -273,3 +277,52 @@ def test_what_ingress_refuses_needs_no_key(light: Service) -> None:
 def test_pages_take_plain_forms_only(light: Service, content_type: str, body: bytes, status: int) -> None:
     answer = light.anyone().post("/login", content=body, headers={"Content-Type": content_type})
     assert answer.status_code == status, answer.text
+
+
+def test_a_body_must_come_within_its_time(light: Service) -> None:
+    ingress = Ingress(light.app, body_limit=100, known_names=(), patience_s=0.05)
+
+    async def stalled() -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def nobody(_: Any) -> None:
+        raise AssertionError("nothing is to be said here")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/orders", "query_string": b"", "headers": [JSON]}
+    with pytest.raises(BadInput) as caught:
+        asyncio.run(ingress(scope, stalled, nobody))
+    assert caught.value.code == "body_too_slow"
+    failure = failure_of(caught.value)
+    assert (failure.status, failure.headers) == (408, {"Connection": "close"})
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b""])
+def test_a_transfer_is_coded_in_chunks_or_not_at_all(light: Service, coding: bytes) -> None:
+    headers = [JSON, key_of(light), (b"transfer-encoding", coding)]
+    heard = over_asgi(light.app, headers, whole(json.dumps(an_order()).encode()))
+    assert (heard.status, heard.problem["code"]) == (400, "request_malformed")
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b" Chunked "])
+def test_chunks_are_read(light: Service, coding: bytes) -> None:
+    headers = [JSON, key_of(light), (b"transfer-encoding", coding)]
+    assert over_asgi(light.app, headers, whole(json.dumps(an_order()).encode())).status == 201
+
+
+@pytest.mark.parametrize(("length", "status"), [(20_000, 201), (20_001, 422)])
+def test_a_text_is_measured_before_anything_reads_it(
+    light: Service, monkeypatch: pytest.MonkeyPatch, length: int, status: int
+) -> None:
+    """In code points: one above the Basic Multilingual Plane counts once, and its escapes once as well."""
+    read: list[int] = []
+    decide = Triage.decide
+
+    def counted(triage: Triage, title: str, content: str, *rest: Any, **options: Any) -> Any:
+        read.append(len(content))
+        return decide(triage, title, content, *rest, **options)
+
+    monkeypatch.setattr(Triage, "decide", counted)
+    answer = post(light, json.dumps(an_order(content="😀" * length), ensure_ascii=length % 2 == 0).encode())
+    assert answer.status_code == status, answer.text
+    assert read == ([length] if status == 201 else [])

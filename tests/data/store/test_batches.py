@@ -249,6 +249,8 @@ def test_a_forgotten_batch_can_be_linked_to_nothing_and_keeps_its_results(databa
         with pytest.raises(Conflict) as closed:
             batches.wrapped_key(conn, broken)
         assert closed.value.code == "batch_closed"
+        with pytest.raises(Conflict):
+            batches.append(conn, broken, [waiting(2)], NOW)
         assert batches.forget(conn, NOW + SOON) == 1
         assert conn.execute(select(tables.batch_keys.c.batch_id)).scalars().all() == [late]
         assert len(list(batches.results(conn, done, 0, 1))) == 1

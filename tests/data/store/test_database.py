@@ -100,6 +100,26 @@ def test_a_damaged_file_is_unavailable(tmp_path):
     database.close()
 
 
+def test_after_a_failed_write_all_is_well_only_once_one_succeeds(sqlite_url, monkeypatch):
+    """Pages that the file may not have stand for a disk that is full."""
+    database = Database(sqlite_url)
+    with database.transaction() as conn:
+        conn.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite keeps what there is
+    with pytest.raises(Unavailable, match="database_unavailable"), database.transaction() as conn:  # noqa: PT012
+        for _ in range(200):
+            orders.add(conn, VAULT, an_order(), INTAKE)
+    # Small writes find room within the pages there are.
+    with pytest.raises(Unavailable, match="database_unavailable"):
+        database.check()
+    monkeypatch.setattr("data.store.database._DOUBT_S", 0.0)
+    database.check()
+    database.check()
+    with pytest.raises(Unavailable, match="order_unreadable"), database.transaction():
+        raise Unavailable("order_unreadable", "x")
+    database.check()
+    database.close()
+
+
 @pytest.mark.parametrize(
     "url",
     [
