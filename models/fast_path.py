@@ -25,6 +25,7 @@ log = getLogger(__name__)
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _CPUS: Final = Path("/proc/cpuinfo")
+_TESTED: Final = ("self_test.py", "openvino_runtime.py", "onnx_runtime.py", "reference/self_test.txt")
 _UNENDED: Final = Verdict(False, "an earlier self-test did not end")
 
 
@@ -112,7 +113,9 @@ def _tested(bundle: Bundle, lanes: int) -> Verdict:
 
 def _facts(bundle: Bundle, lanes: int, installed: str) -> dict[str, object]:
     """All that a verdict depends on."""
+    sources = b"".join((_ROOT / "models" / name).read_bytes() for name in _TESTED)
     return {
+        "sources": hashlib.sha256(sources).hexdigest(),
         "bundle": bundle.digest,
         "lanes": lanes,
         "processor": _processor(),

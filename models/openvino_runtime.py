@@ -45,8 +45,8 @@ class OpenvinoRuntime:
         }
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
         self._kept = threading.local()
-        # The library makes itself acquainted with numpy at its first inference, and two threads that are first
-        # at the same moment wait for each other for ever.
+        # The library looks for numpy at its first inference, and two threads that do so at the same moment
+        # wait for each other for ever.
         self.scores([0], [0])
 
     @property

@@ -1,7 +1,7 @@
 """A bundle's graph on OpenVINO beside ONNX Runtime, in a process that `models/fast_path.py` starts.
 
-A process of its own, since what it tries may crash, hang or fill the memory. `python -m models.self_test` reads a bundle
-from standard input and prints a verdict as its last line.
+A process of its own, since what it tries may crash, hang or fill the memory. `python -m models.self_test`
+reads a bundle from standard input and prints a verdict as its last line.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def examine(bundle: Bundle, plain: GraphRuntime, fast: GraphRuntime, lanes: int)
 
 
 def packed(bundle: Bundle, lanes: int) -> bytes:
-    """What `main` reads: a line of JSON with all but the graph, then the graph, verified bytes as they are."""
+    """What `main` reads: a line of JSON with all but the graph, then the graph, bytes that were verified."""
     described = asdict(replace(bundle, graph=b""))
     del described["graph"]
     return json.dumps({"lanes": lanes, "bundle": described}).encode() + b"\n" + bundle.graph

@@ -83,7 +83,7 @@ def _run(_parsed: argparse.Namespace) -> int:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=75,  # longer than a load balancer's, which else asks on a closed connection
+                timeout_keep_alive=75,  # longer than a load balancer's, which would ask on a closed one
                 timeout_graceful_shutdown=20,
             )
         finally:
@@ -107,7 +107,7 @@ def _opened(folder: Path) -> Keyring:
 
 
 def _refuse_another_signer(settings: Settings, database: Database, keyring: Keyring) -> None:
-    """A log that two keys have signed verifies under neither, so a lost key is restored, never replaced.
+    """Two signers under one origin, and auditors could trust neither: a lost one is restored, or named anew.
 
     Raises:
         BadInput: `signer_changed`.
@@ -115,17 +115,15 @@ def _refuse_another_signer(settings: Settings, database: Database, keyring: Keyr
     from data.store import checkpoints
 
     with database.reading() as conn:
-        signed = checkpoints.newest(conn)
-    if signed is None:
+        newest = checkpoints.newest(conn)
+    if newest is None or newest.note.partition("\n")[0] != settings.log_origin:
         return
-    try:
-        checkpoints.verify(signed.note, keyring.audit_public, settings.log_origin)
-    except BadInput as error:
+    if not checkpoints.is_signed(newest.note, keyring.audit_public, settings.log_origin):
         detail = (
-            "审计签名密钥（或 MINGBIAN_LOG_ORIGIN）不是签署本审计日志的那一个，服务不启动："
-            "请从备份恢复密钥文件夹里的 audit.pem。"
+            "审计签名密钥不是签署本审计日志的那一把，服务不启动：请从备份恢复密钥文件夹里的 audit.pem。"
+            "确已丢失的，须换用新的 MINGBIAN_LOG_ORIGIN，让审计员看得出签名人已换。"
         )
-        raise BadInput("signer_changed", detail) from error
+        raise BadInput("signer_changed", detail)
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:

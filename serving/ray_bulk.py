@@ -96,7 +96,7 @@ class Workers:
             num_cpus=self._lanes,
         )
         try:
-            for block in answers.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for block in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for line in block.column("result").to_pylist():
                     yield json.loads(line)
         except self._ray.exceptions.RayError as error:

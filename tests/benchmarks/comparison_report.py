@@ -100,6 +100,8 @@ def _p99(comparison: Comparison, name: str, rate: float) -> float:
 
 
 def _milliseconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "nobody came"
     return f"{seconds * 1000:.0f} ms" if math.isfinite(seconds) else "failed"
 
 

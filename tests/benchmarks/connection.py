@@ -37,9 +37,16 @@ class Connection:
         self._address = (host, port)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether the server has closed it, as servers do with one that was idle for long."""
+        return self._streams is not None and self._streams[0].at_eof()
+
     async def ask(self, request: Request) -> tuple[int, bytes]:
         """(status, body). Raises: Broken, OSError; the next call then starts with a fresh connection."""
         try:
+            if self.hung_up:
+                await self.close()
             if self._streams is None:
                 self._streams = await asyncio.open_connection(*self._address)
             reader, writer = self._streams

@@ -174,7 +174,7 @@ PEERS_COMPARED = (
     Peer("mosec-1", "mosec", 1, 2, _text, BUNDLE),
     Peer("mosec-2", "mosec", 2, 1, _text, BUNDLE),
     Peer("infinity", "infinity", 1, 2, lambda text: {"model": "classifier", "input": [text]}),
-    Peer("bentoml", "bentoml", 2, 1, lambda text: {"texts": [text]}),
+    Peer("bentoml", "bentoml", 2, 1, _text),
 )
 
 

@@ -29,7 +29,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextmanager
-def served(answer: bytes, delay: float = 0.0, at_once: int = 100) -> Iterator[Target]:
+def served(answer: bytes, delay: float = 0.0, at_once: int = 100, hang_up: bool = False) -> Iterator[Target]:
     """A server of this answer after this delay, so many requests at once; in a thread of its own."""
     loop = asyncio.new_event_loop()
     free = asyncio.Semaphore(at_once)
@@ -43,7 +43,7 @@ def served(answer: bytes, delay: float = 0.0, at_once: int = 100) -> Iterator[Ta
                 async with free:
                     await asyncio.sleep(delay)
                 writer.write(answer)
-                if b"close" in answer:
+                if hang_up or b"close" in answer:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -164,6 +164,21 @@ def test_a_connection_reads_chunks_and_opens_anew(answer: bytes) -> None:
             return answers
 
         assert asyncio.run(twice()) == [(200, b"ok")] * 2
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_no_failure() -> None:
+    with served(OK, hang_up=True) as target:
+
+        async def later() -> tuple[int, bytes]:
+            connection = Connection(target.host, target.port)
+            await connection.ask(target.request(0))
+            while not connection.hung_up:
+                await asyncio.sleep(0.01)
+            answer = await connection.ask(target.request(1))
+            await connection.close()
+            return answer
+
+        assert asyncio.run(later()) == (200, b"ok")
 
 
 def test_a_cut_answer_is_broken() -> None:

@@ -12,8 +12,8 @@ from models.triage import open_triage
 from tests.serving.schema_fuzzer import EXCUSED, fuzz
 from tests.serving.staffed import Service
 
-EXAMPLES = 1_300
-SCENARIOS = 400
+EXAMPLES = 1_050
+SCENARIOS = 300
 LEAST = 20_000
 
 

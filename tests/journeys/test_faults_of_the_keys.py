@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from data.settings import Settings
 from data.store import checkpoints
+from data.store.database import Database
 from data.store.keyring import Keyring
-from serving.__main__ import main
+from serving.__main__ import _refuse_another_signer, main
 from tests.journeys.real_process import Installation, answered
 from tests.journeys.small_installation import SmallInstallation
 from tests.journeys.witnesses import Callers, assert_truthful
@@ -55,6 +56,10 @@ def test_a_lost_signer_is_restored_and_never_replaced(server: Installation, tmp_
     assert "signer_changed" in said
     assert "请从备份恢复" in said
     assert "Traceback" not in said
+    # Who has no copy of it signs on under another name, as every auditor sees.
+    database = Database(server.environment["MINGBIAN_DATABASE_URL"])
+    _refuse_another_signer(Settings(log_origin="elsewhere.local/audit"), database, Keyring.open(keys))
+    database.close()
 
     (keys / SIGNER).write_bytes(saved)
     (keys / SIGNER).chmod(0o600)

@@ -106,7 +106,7 @@ def test_a_broken_graph_raises() -> None:
 
 
 def test_nobody_is_told_that_it_is_used(tmp_path: Path) -> None:
-    """The library's reporter is silent where it takes a machine for a CI's: this one must not look like it."""
+    """The library's reporter is silent on what it takes for a CI machine: nothing here may look like one."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     environment |= {
         name: os.environ[name] for name in ("PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ

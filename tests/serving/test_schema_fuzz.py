@@ -3,10 +3,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.store.database import Database
 from models.triage import Triage
@@ -54,6 +53,20 @@ def test_each_operation_has_its_own_ways_of_failing(light: Service) -> None:
 Change = Callable[[Message], None]
 
 
+class Altering:
+    """Around everything: changes what the watched address answers."""
+
+    def __init__(self, app: ASGIApp, change: Change) -> None:
+        self.app, self.change = app, change
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def changed(message: Message) -> None:
+            self.change(message)
+            await send(message)
+
+        await self.app(scope, receive, changed if scope.get("path") == WATCHED else send)
+
+
 def _status(status: int) -> Change:
     def change(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -95,16 +108,6 @@ def _without_allow(message: Message) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_service_that_does_otherwise_is_found_out(fuzzed: Service, change: Change, check: str) -> None:
-    honest = fuzzed.app
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        async def changed(message: Message) -> None:
-            change(message)
-            await send(message)
-
-        await honest(scope, receive, changed if scope.get("path") == WATCHED else send)
-
-    altered: Any = app
-    fuzzed.app = altered
+    fuzzed.app.add_middleware(Altering, change=change)
     findings = fuzz(fuzzed, examples=1, scenarios=1, only=WATCHED)
     assert check in {failure.partition(":")[0] for failure in findings.failures}, "\n".join(findings.lines())
