@@ -26,13 +26,15 @@ database and nothing is decided about a citizen: the results are rows of OUTPUT 
 _EPILOG: Final = """\
 INPUT 和 OUTPUT 按后缀 .jsonl、.csv、.parquet 区分格式，CSV 须为 UTF-8。结果与输入逐行对应、次序相同；
 有问题的行写明 problem 和 detail，不中断运行。全部完成后 OUTPUT 才出现；中断后再次执行同一命令即可续跑。
-使用 --ray 时只有本机读写文件，代码、模型和文本经 Ray 传给各工作进程；各机器须装有相同的 Python 依赖。
+使用 --ray 时只有本机读写文件，代码、模型和文本经 Ray 传给各工作进程（文本可能暂存在 Ray 的临时文件夹）；
+各机器须装有相同的 Python 依赖。
 退出状态：0 全部由模型研判；3 已完成，但有的行无法研判或由规则代答；1 没有完成；130 被中断。
 
 Formats go by the suffixes .jsonl, .csv and .parquet; CSV is UTF-8. Results stand in the order of the
 input, row by row; a bad row says so in `problem` and `detail` and stops nothing. OUTPUT appears when all
 is done; after an interruption the same command goes on. With --ray only this machine reads and writes
-files: code, model and texts travel through Ray; every machine needs the same Python dependencies.
+files: code, model and texts travel through Ray, which may spill texts into its temporary folder; every
+machine needs the same Python dependencies.
 Exit status: 0 all answered by the model; 3 complete, but rows had problems or the rules answered;
 1 not complete; 130 interrupted."""
 

@@ -192,7 +192,7 @@ def _choice(roles: Sequence[Role], subject: str) -> Role:
 
 
 def _without_lifespan(service: Service) -> Any:
-    """The application without its other work in the background, which nobody would end before the database."""
+    """The application without its work in the background, which nobody would end before the database."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
