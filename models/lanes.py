@@ -33,7 +33,7 @@ class Job(Generic[Result]):
         self.since = time.monotonic()
         self.began = threading.Event()
         self.ended = threading.Event()
-        self.abandoned = False
+        self.given_up_at: float | None = None
         self.outcome: Result | Exception | None = None
 
 
@@ -107,7 +107,7 @@ class Lanes:
         with self._changed:
             if job.ended.is_set():
                 return
-            job.abandoned = True
+            job.given_up_at = time.monotonic()
             if job.began.is_set():
                 self._stuck += 1
             else:
@@ -122,8 +122,9 @@ class Lanes:
                 job.outcome = error
             with self._changed:
                 job.ended.set()
-                self.mean_s += _RECENT * (time.monotonic() - began - self.mean_s)
-                if job.abandoned:
+                took_s = (job.given_up_at or time.monotonic()) - began
+                self.mean_s += _RECENT * (took_s - self.mean_s)
+                if job.given_up_at is not None:
                     self._stuck -= 1
 
     def _next(self) -> Job[Any] | None:

@@ -186,6 +186,8 @@ async def _prune_hourly(desk: Desk) -> None:
             await run_in_threadpool(_prune, desk)
         except MingbianError as error:
             _log.warning("stored answers were not pruned", extra={"code": error.code})
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next hour's try may go well
+            errors.record(error)
         await asyncio.sleep(_PRUNE_EVERY_S)
 
 

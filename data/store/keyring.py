@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from data.errors import BadInput
 
 PUBLIC_FILE = "audit.pub.pem"
+_BEFORE_SIGNER = ("vault.key", "cookies.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,11 @@ class Keyring:
         """Reads the keys, making the missing ones; the audit log's public key is written beside them.
 
         Raises:
-            BadInput: `keys_exposed`: others may read the folder or a key; `keys_damaged`.
+            BadInput: `keys_exposed`: others may read the folder or a key; `keys_damaged`; `keys_missing`.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_exposed(folder)
+        _refuse_missing(folder)
         vault = _secret(folder / "vault.key", lambda: secrets.token_bytes(32))
         cookies = _secret(folder / "cookies.key", lambda: secrets.token_bytes(32))
         audit = _secret(folder / "audit.pem", _new_signer)
@@ -64,6 +66,12 @@ class Keyring:
         if not (folder / PUBLIC_FILE).exists() or (folder / PUBLIC_FILE).read_bytes() != public:
             (folder / PUBLIC_FILE).write_bytes(public)
         return cls(vault=vault, cookies=cookies, audit=signer)
+
+
+def _refuse_missing(folder: Path) -> None:
+    """The signer is made last: where it stands, the others were there, and a new one would open no text."""
+    if (folder / "audit.pem").exists() and not all((folder / name).exists() for name in _BEFORE_SIGNER):
+        raise BadInput("keys_missing", "密钥文件夹中缺少密钥文件，请从备份恢复，不会另行生成。")
 
 
 def _secret(path: Path, make: Callable[[], bytes]) -> bytes:

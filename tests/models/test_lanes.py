@@ -113,6 +113,16 @@ def test_who_waits_too_long_is_never_begun(single: Lanes, pool: ThreadPoolExecut
     assert not ran.is_set()
 
 
+def test_abandoned_work_counts_as_long_as_it_was_waited_for(single: Lanes) -> None:
+    gate = threading.Event()
+    with pytest.raises(DeadlineExceeded):
+        single.run(lambda: gate.wait(20), 0.02)
+    time.sleep(0.5)
+    gate.set()
+    until(lambda: not single.stuck())
+    assert 0 < single.mean_s < 0.02 * 0.3  # its share of the mean is a twentieth of 0.02 s, not of 0.5 s
+
+
 def test_bulk_work_has_its_deadline_from_its_start(single: Lanes, pool: ThreadPoolExecutor) -> None:
     gate, busy = held(single, pool)
     bulk = pool.submit(single.run, lambda: 3, 0.2, "bulk")

@@ -66,3 +66,13 @@ def test_damaged_keys_are_refused(tmp_path, name, content):
     with pytest.raises(BadInput) as refusal:
         Keyring.open(tmp_path / "keys")
     assert refusal.value.code == "keys_damaged"
+
+
+@pytest.mark.parametrize("name", ["vault.key", "cookies.key"])
+def test_a_lost_key_is_not_replaced_in_silence(tmp_path, name):
+    Keyring.open(tmp_path / "keys")
+    (tmp_path / "keys" / name).unlink()
+    with pytest.raises(BadInput) as refusal:
+        Keyring.open(tmp_path / "keys")
+    assert refusal.value.code == "keys_missing"
+    assert not (tmp_path / "keys" / name).exists()
