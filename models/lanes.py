@@ -83,8 +83,12 @@ class Lanes:
         with self._changed:
             if self.stuck():
                 raise DeadlineExceeded
-            self._waiting[priority].append(job)
-            self._changed.notify()
+            late = self._closed
+            if not late:
+                self._waiting[priority].append(job)
+                self._changed.notify()
+        if late:  # nobody would ever take it up
+            return work()
         if priority == "bulk":
             while not job.began.wait(_LOOK_EVERY_S):
                 if self.stuck():
@@ -98,7 +102,7 @@ class Lanes:
         return cast(Result, job.outcome)
 
     def close(self) -> None:
-        """Ends the lanes when what is under way is done; what still waits is never begun."""
+        """Ends the lanes when nothing waits any more; whoever comes later does its work itself."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -129,14 +133,15 @@ class Lanes:
 
     def _next(self) -> Job[Any] | None:
         with self._changed:
-            while not self._closed:
+            while True:
                 for priority in PRIORITIES:
                     if self._waiting[priority]:
                         job = self._waiting[priority].popleft()
                         job.began.set()
                         return job
+                if self._closed:
+                    return None
                 self._changed.wait()
-        return None
 
 
 def usable_cores() -> int:

@@ -113,6 +113,18 @@ def test_who_waits_too_long_is_never_begun(single: Lanes, pool: ThreadPoolExecut
     assert not ran.is_set()
 
 
+def test_lanes_that_close_leave_nobody_waiting(single: Lanes, pool: ThreadPoolExecutor) -> None:
+    gate, busy = held(single, pool)
+    waiting = [pool.submit(single.run, lambda: 3, None, priority) for priority in lanes.PRIORITIES]
+    until(lambda: single.waiting("bulk") + single.waiting("interactive") == 2)
+    single.close()
+    late = [pool.submit(single.run, lambda: 4, None, priority) for priority in lanes.PRIORITIES]
+    assert [job.result(20) for job in late] == [4, 4]
+    gate.set()
+    assert busy.result(20)
+    assert [job.result(20) for job in waiting] == [3, 3]
+
+
 def test_abandoned_work_counts_as_long_as_it_was_waited_for(single: Lanes) -> None:
     gate = threading.Event()
     with pytest.raises(DeadlineExceeded):
