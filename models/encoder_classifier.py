@@ -47,33 +47,33 @@ class EncoderClassifier:
         return [self._one(reading) for reading in readings]
 
     def logits(self, reading: Reading) -> tuple[NDArray[np.float32], bool]:
-        """(raw scores of all groups and then of the flags, whether the text was cut).
+        """(raw scores of all groups and then of the flags, whether the text was cut), of its beginning."""
+        encoded = self._tokenizer.encode(reading.title, reading.content)
+        return self.runtime.scores(encoded.ids, encoded.segments), encoded.truncated
+
+    def _flags_behind(self, content: str) -> list[NDArray[np.float32]]:
+        """Scores of the flags in what is not read at once.
 
         Of a text that is cut, the verdict rests on its beginning, as it did when the certificate was made.
         What follows is read for flags alone, which can only make the outcome safer: a danger that is told
         at the end of a long letter counts as if it stood at the beginning.
         """
-        encoded = self._tokenizer.encode(reading.title, reading.content)
-        scores = self.runtime.scores(encoded.ids, encoded.segments)
-        if encoded.truncated and self._flags:
-            read = (
-                sum(encoded.segments) - 1
-            )  # pieces of the content, none of which is longer than a character
-            for start in self._windows(read, len(reading.content)):
-                part = self._tokenizer.encode("", reading.content[start : start + self._room])
-                flags = self.runtime.scores(part.ids, part.segments)[-len(self._flags) :]
-                scores[-len(self._flags) :] = np.maximum(scores[-len(self._flags) :], flags)
-        return scores, encoded.truncated
+        scores = []
+        for start in self._windows(len(content)):
+            part = self._tokenizer.encode("", content[start : start + self._room])
+            scores.append(self.runtime.scores(part.ids, part.segments)[-len(self._flags) :])
+        return scores
 
-    def _windows(self, read: int, length: int) -> range:
-        """Where the further windows begin, in characters; what is still longer stays unread."""
-        begin, step = max(0, read - _OVERLAP), self._room - _OVERLAP
+    def _windows(self, length: int) -> range:
+        """Where the further windows begin, in characters; what is still longer stays unread.
+
+        A title takes up to half of the room that the beginning has, and no piece is longer than a character.
+        """
+        begin, step = max(0, self._room // 2 - _OVERLAP), self._room - _OVERLAP
         return range(begin, min(length - _OVERLAP, begin + _FURTHER_WINDOWS * step), step)
 
     def _one(self, reading: Reading) -> Prediction:
         scores, truncated = self.logits(reading)
-        if not np.isfinite(scores).all():
-            raise NonFinite("the model's scores are not finite")
         probabilities: dict[str, Mapping[str, float]] = {}
         raw: dict[str, tuple[float, ...]] = {}
         start = 0
@@ -82,7 +82,10 @@ class EncoderClassifier:
             start += len(codes)
             raw[group] = tuple(part.tolist())
             probabilities[group] = dict(zip(codes, _softmax(part / self._temperatures[group]), strict=True))
-        flags = scores[start:].astype(np.float64)
+        behind = self._flags_behind(reading.content) if truncated and self._flags else []
+        flags = np.max([scores[start:], *behind], axis=0).astype(np.float64)
+        if not (np.isfinite(scores).all() and np.isfinite(flags).all()):
+            raise NonFinite("the model's scores are not finite")
         raw["flags"] = tuple(flags.tolist())
         chances = _sigmoid(flags / self._temperatures["flags"])
         return Prediction(

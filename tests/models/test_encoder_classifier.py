@@ -60,7 +60,7 @@ def test_a_danger_behind_what_the_encoder_reads_is_found_and_decides_nothing_els
 ) -> None:
     model = classifier(tmp_path, taxonomy)
     calm, alarmed, adverse = model.classify(
-        [Reading("路灯", "灯" * 40 + end) for end in ("路灯坏了坏了", "火火火着火了", "法院裁裁裁裁")]
+        [Reading("路灯", "灯" * 30 + end) for end in ("路灯坏了坏了", "火火火着火了", "法院裁裁裁裁")]
     )
     assert calm.truncated
     assert alarmed.truncated

@@ -60,7 +60,8 @@ def opened(keyring: Keyring) -> Opened:
     """A service over any database and triage, with any settings."""
 
     def make(database: Database, triage: Triage, **settings: Any) -> Service:
-        return Service(Settings(**settings), database, keyring, triage)
+        # A busy machine must refuse nothing that a test does not want refused.
+        return Service(Settings(**{"deadline_ms": 60_000, **settings}), database, keyring, triage)
 
     return make
 
