@@ -16,7 +16,7 @@ from tests.journeys.witnesses import Callers, answer_the_unanswered, assert_trut
 
 pytestmark = pytest.mark.journey
 
-KILLS = int(os.environ.get("MINGBIAN_KILLS", "5"))
+KILLS = int(os.environ.get("MINGBIAN_KILLS", "3"))
 AT_LEAST = 5  # acknowledged orders before each kill
 
 
