@@ -20,6 +20,7 @@ _RETRY_AFTER_S: Final = 1
 _ORDER_SHARE: Final = 0.5
 _BATCH_SHARE: Final = 0.125
 _MOST_OTHERS: Final = 32
+_MOST_BATCHES: Final = 8  # of these: an upload may take its time, and pages must not wait for it
 _EXEMPT: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 
@@ -72,7 +73,8 @@ class Gate:
                 in_time = expected_s <= _ORDER_SHARE * self._deadline_s
                 return idle or (in_time and orders < self.most_orders(lanes.count))
             case "batch":
-                return expected_s <= _BATCH_SHARE * self._deadline_s and self._others() < _MOST_OTHERS
+                quiet = expected_s <= _BATCH_SHARE * self._deadline_s
+                return quiet and self._under_way["batch"] < _MOST_BATCHES and self._others() < _MOST_OTHERS
             case "other":
                 return self._others() < _MOST_OTHERS
 

@@ -63,6 +63,11 @@ def test_batches_are_refused_before_orders_are(gate: Gate, lanes: Lanes) -> None
     assert let_in(gate, "order") > 0
 
 
+def test_uploads_leave_room_for_pages(gate: Gate) -> None:
+    uploads = let_in(gate, "batch")
+    assert 0 < uploads < let_in(gate, "other")
+
+
 def test_orders_and_everything_else_do_not_crowd_each_other_out(gate: Gate, lanes: Lanes) -> None:
     lanes.mean_s = 0.1
     others = let_in(gate, "other")
