@@ -1,4 +1,4 @@
-"""The service against its OpenAPI description at length: at least 20,000 requests, counted and printed."""
+"""The service against its OpenAPI description at length: 20,000 requests and more, in some twenty minutes."""
 
 from __future__ import annotations
 
