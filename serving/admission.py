@@ -83,7 +83,7 @@ class Gate:
 
 
 class Admission:
-    """Pure ASGI middleware around a gate: a refused request's body is not even read."""
+    """Pure ASGI middleware around a gate, for requests whose body is there; an upload has yet to be read."""
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
         self.app = app

@@ -92,12 +92,13 @@ def create_app(
     app.state.batch_worker = BatchWorker(lambda: app.state.desk)
     errors.install(app)
     # The last one added is the outermost.
+    # Within ingress: a body that never arrives must not hold a place.
+    app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(
         Ingress,
         body_limit=settings.body_limit,
         known_names=member_names(NewOrder, NewJudgement, Resolution),
     )
-    app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(Envelope, observe=desk.metrics.answered)
     tracing.install(app)
     return app
