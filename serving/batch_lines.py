@@ -9,11 +9,12 @@ from typing import Any, Final
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter, ValidationError
 
-from data.errors import BadInput, Fault, MingbianError
+from data.errors import BadInput, MingbianError
 from data.settings import Settings
 from serving import strict_json
 from serving.batch_messages import BatchLine
 from serving.errors import ProblemDetails, details_of
+from serving.intake import refuse_long
 from serving.messages import Name, NewOrder, member_names
 from serving.ndjson import RawLine
 
@@ -39,7 +40,7 @@ def read(raw: RawLine, settings: Settings) -> ReadLine:
         strict_json.check(raw.content, _KNOWN)
         value = json.loads(raw.content)
         line = _validated(value)
-        _refuse_long(line, settings.text_limit)
+        refuse_long(line.content, settings.text_limit)
     except (MingbianError, RequestValidationError) as error:
         return ReadLine(_client_ref(value), details_of(error))
     order = NewOrder.model_construct(**{name: getattr(line, name) for name in NewOrder.model_fields})
@@ -52,12 +53,6 @@ def _validated(value: Any) -> BatchLine:
     except ValidationError as error:
         faults = [{**fault, "loc": ("body", *fault["loc"])} for fault in error.errors(include_url=False)]
         raise RequestValidationError(faults) from error
-
-
-def _refuse_long(line: BatchLine, limit: int) -> None:
-    if len(line.content) > limit:
-        detail = f"正文不得超过 {limit} 个字符"
-        raise BadInput("content_too_long", detail, (Fault("/content", detail),))
 
 
 def _client_ref(value: Any) -> str | None:

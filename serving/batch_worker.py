@@ -14,13 +14,13 @@ from datetime import timedelta
 from typing import Final
 
 from data.errors import MingbianError
-from data.records import Caller, WorkOrder
+from data.records import Caller
 from data.store import batch_queue
 from data.store.batch_keys import BatchKey
 from data.store.batch_queue import Claim, Settled, WaitingLine
-from data.store.identifiers import new_id
 from serving import errors
 from serving.desk import Desk
+from serving.intake import work_order
 from serving.keeping import Arrival
 from serving.messages import NewOrder
 from serving.once import Answer, attempt, by_natural_key
@@ -153,7 +153,7 @@ class BatchWorker:
             made = attempt(claim.caller_id, None, "POST /v1/orders", message)
             natural = by_natural_key(made, message.source, message.number, message.revision)
             caller = Caller(claim.caller_id, name="", role="intake")  # of which keeping needs the id alone
-            arrival = Arrival(caller, _work_order(message, waiting), decision, made, natural)
+            arrival = Arrival(caller, work_order(message, waiting.received_at), decision, made, natural)
         except MingbianError as error:
             return _Triaged(waiting.line, error)
         except Exception as error:  # noqa: BLE001 - it becomes the line's problem
@@ -225,17 +225,3 @@ def _settled(line: int, outcome: Answer | Exception) -> Settled:
     if isinstance(outcome, Exception):
         return Settled(line, problem=errors.details_of(outcome).model_dump_json(exclude_none=True))
     return Settled(line, decision_id=json.loads(outcome.body)["decision_id"])
-
-
-def _work_order(message: NewOrder, waiting: WaitingLine) -> WorkOrder:
-    return WorkOrder(
-        id=new_id(),
-        source=message.source,
-        number=message.number,
-        revision=message.revision,
-        title=message.title,
-        content=message.content,
-        received_at=message.received_at or waiting.received_at,
-        channel=message.channel,
-        region=message.region,
-    )

@@ -1,4 +1,4 @@
-"""Takes in one work order: triage, then keeping it; the routes call it."""
+"""Takes in one work order: triage, then keeping it; the routes call it, and batches its parts."""
 
 from __future__ import annotations
 
@@ -26,15 +26,13 @@ def take_in(desk: Desk, caller: Caller, message: NewOrder, key: str | None) -> A
         Conflict: `order_exists`, `revision_stale`, `idempotency_in_progress`.
         Unavailable: the database cannot be reached; nothing was kept.
     """
-    if len(message.content) > desk.settings.text_limit:
-        detail = f"正文不得超过 {desk.settings.text_limit} 个字符"
-        raise BadInput("content_too_long", detail, (Fault("/content", detail),))
+    refuse_long(message.content, desk.settings.text_limit)
     keyed = attempt(caller.id, key, "POST /v1/orders", message)
     natural = by_natural_key(keyed, message.source, message.number, message.revision)
     with keyed.underway(desk), natural.underway(desk):
         now = desk.now()
         decision, seconds = _triaged(desk, message, now)
-        arrival = Arrival(caller, _work_order(message, now), decision, keyed, natural)
+        arrival = Arrival(caller, work_order(message, now), decision, keyed, natural)
         answer = desk.keeper.keep(arrival)
     if not answer.replayed:
         desk.metrics.decided(decision, seconds)
@@ -47,7 +45,17 @@ def _triaged(desk: Desk, message: NewOrder, now: datetime) -> tuple[Decision, fl
     return decision, time.perf_counter() - began
 
 
-def _work_order(message: NewOrder, now: datetime) -> WorkOrder:
+def refuse_long(content: str, limit: int) -> None:
+    """Raises:
+    BadInput: `content_too_long`.
+    """
+    if len(content) > limit:
+        detail = f"正文不得超过 {limit} 个字符"
+        raise BadInput("content_too_long", detail, (Fault("/content", detail),))
+
+
+def work_order(message: NewOrder, came_at: datetime) -> WorkOrder:
+    """A new order, received when its sender says, or else when it came."""
     return WorkOrder(
         id=new_id(),
         source=message.source,
@@ -55,7 +63,7 @@ def _work_order(message: NewOrder, now: datetime) -> WorkOrder:
         revision=message.revision,
         title=message.title,
         content=message.content,
-        received_at=message.received_at or now,
+        received_at=message.received_at or came_at,
         channel=message.channel,
         region=message.region,
     )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import rfc8785
 from fastapi import Header
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 from sqlalchemy import Connection
 from starlette.responses import Response
 
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 Answers = Mapping[tuple[str, str], idempotency.StoredAnswer]
 
 IdempotencyKey = Annotated[
-    str | None,
+    Annotated[str, Field(pattern=r"^[!-~]{1,128}$")] | SkipJsonSchema[None],
     Header(
         alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,128}$",
         description="幂等键：重复的请求得到第一次的答复（逐字节相同，并带 `Idempotent-Replayed: true`）；"
         "同一键用于不同内容得 422，前一请求仍在处理得 409。Kept for at least 24 hours.",
     ),
