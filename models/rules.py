@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, get_args
 
@@ -19,7 +19,7 @@ from data.masking import MaskedText
 from data.records import Effect, Field, RuleHit, Span
 from data.reference_table import Entry, read_entries, read_table
 from data.taxonomy import Taxonomy
-from models.expression import Beside, Expression, compiled, expanded
+from models.expression import Beside, Expression, Shortlist, compiled, expanded
 
 RULES = Path(__file__).resolve().parent / "reference" / "rules.toml"
 
@@ -51,6 +51,7 @@ class Rules:
 
     version: str
     rules: tuple[Rule, ...]
+    shortlist: Shortlist = field(repr=False, compare=False)
 
     @staticmethod
     def load(taxonomy: Taxonomy, path: Path = RULES) -> Rules:
@@ -69,17 +70,21 @@ class Rules:
         if max(Counter(rule.id for rule in rules).values(), default=0) > 1:
             faults.append(Fault("/rules/rule", "有重复的规则编号。"))
         _refuse(faults)
-        return Rules("sha256:" + hashlib.sha256(content).hexdigest(), rules)
+        shortlist = Shortlist([rule.expression for rule in rules])
+        return Rules("sha256:" + hashlib.sha256(content).hexdigest(), rules, shortlist)
 
     def hits(self, text: MaskedText) -> tuple[RuleHit, ...]:
         """Each rule's first match in each of its fields, in file order; spans are in the order as sent."""
+        mapped = {"title": text.title, "content": text.content}
+        listed = {name: self.shortlist.of(of.text) for name, of in mapped.items()}
         hits = []
-        for rule in self.rules:
-            for field in rule.fields:
-                mapped = text.title if field == "title" else text.content
-                found = rule.expression.first(mapped.text)
+        for place, rule in enumerate(self.rules):
+            for name in rule.fields:
+                if place not in listed[name]:
+                    continue
+                found = rule.expression.first(mapped[name].text)
                 if found is not None:
-                    span = Span(field, *mapped.span(*found))
+                    span = Span(name, *mapped[name].span(*found))
                     hits.append(
                         RuleHit(
                             rule=rule.id,

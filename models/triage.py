@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
@@ -24,6 +25,7 @@ from models.rules import Rules
 log = getLogger(__name__)
 
 _PATIENCE = 4  # deadlines that an explanation may take: it classifies many readings
+_FAILURES_IN_A_ROW = 5  # one order may break the model by itself; so many say that the model is broken
 _NO_THRESHOLDS = Thresholds(decline=None, dispatch=None)
 
 
@@ -60,6 +62,9 @@ class Triage:
         if self._shift is not None:
             self.thresholds = self._shift.thresholds(self.thresholds)
         self._deadline_s = deadline_s
+        self._counting = threading.Lock()
+        self._failures = 0  # in a row, of the model itself: a deadline says nothing about its answers
+        self._last_failure: FallbackReason | None = None
         self.lanes = Lanes(usable_cores() if lanes is None else lanes)
         self.versions = Versions(
             bundle=None if bundle is None else bundle.digest,
@@ -72,8 +77,21 @@ class Triage:
 
     @property
     def ready(self) -> bool:
-        """A model is loaded, has answered once, and is not stuck on every lane."""
-        return self._classifier is not None and not self.lanes.stuck()
+        """A model is loaded, has answered once, is not stuck on every lane, and does not fail in a row."""
+        return self.trouble is None
+
+    @property
+    def trouble(self) -> FallbackReason | None:
+        """Why the rules answer whatever comes; None while the model does.
+
+        It is still asked each time, so that one good answer ends a row of failures.
+        """
+        if self._classifier is None:
+            return self.missing or "model_missing"
+        if self.lanes.stuck():
+            return "model_slow"
+        with self._counting:
+            return self._last_failure if self._failures >= _FAILURES_IN_A_ROW else None
 
     @property
     def runtime(self) -> str | None:
@@ -134,11 +152,19 @@ class Triage:
             return None, "model_slow"
         except NonFinite:
             log.error("the model's scores are not finite; the rules answer")
-            return None, "model_nonfinite"
+            return None, self._failed("model_nonfinite")
         except Exception:
             log.exception("classification failed; the rules answer")
-            return None, "model_error"
+            return None, self._failed("model_error")
+        with self._counting:
+            self._failures = 0
         return prediction, None
+
+    def _failed(self, reason: FallbackReason) -> FallbackReason:
+        with self._counting:
+            self._failures += 1
+            self._last_failure = reason
+        return reason
 
 
 def open_triage(
@@ -147,11 +173,13 @@ def open_triage(
     auto_decline: bool = False,
     base_rate: float | None = None,
     deadline_s: float | None = None,
+    lanes: int | None = None,
     cache: Path | None = None,
 ) -> Triage:
     """Load taxonomy, rules and the bundle in `folder`; without a usable bundle the rules answer.
 
-    `cache` is where `choose_runtime` remembers its verdicts; None: ONNX Runtime, and nothing is tested.
+    `lanes` is as for `Triage`. `cache` is where `choose_runtime` remembers its verdicts; None: ONNX
+    Runtime, and nothing is tested.
 
     Raises:
         BadInput: the taxonomy or the rules are malformed. A bad bundle is logged, never raised.
@@ -163,7 +191,8 @@ def open_triage(
     missing: FallbackReason | None = None
     try:
         bundle = read_bundle(folder, taxonomy)
-        classifier = EncoderClassifier(bundle, choose_runtime(bundle, usable_cores(), cache))
+        streams = usable_cores() if lanes is None else lanes
+        classifier = EncoderClassifier(bundle, choose_runtime(bundle, streams, cache))
         classifier.warm_up()
     except NotFound as error:
         missing = "model_missing"
@@ -183,4 +212,5 @@ def open_triage(
         auto_decline=auto_decline,
         base_rate=base_rate,
         deadline_s=deadline_s,
+        lanes=lanes,
     )

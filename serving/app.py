@@ -25,13 +25,14 @@ from data.store.database import Database
 from data.store.keyring import Keyring
 from data.taxonomy import Taxonomy
 from models.triage import Triage
-from serving import errors, tracing
+from serving import answer_headers, errors, tracing
 from serving.access import Allow
 from serving.admission import Admission, Gate
 from serving.batch_worker import BatchWorker
 from serving.desk import Desk, utc_now
 from serving.envelope import Envelope
 from serving.errors import PROBLEM, Problem
+from serving.head_requests import HeadRequests
 from serving.ingress import Ingress
 from serving.keeping import OrderKeeper
 from serving.messages import NewOrder, member_names
@@ -92,6 +93,7 @@ def create_app(
     app.state.batch_worker = BatchWorker(lambda: app.state.desk)
     errors.install(app)
     # The last one added is the outermost.
+    app.add_middleware(HeadRequests)
     # Within ingress: a body that never arrives must not hold a place.
     app.add_middleware(Admission, gate=app.state.gate)
     app.add_middleware(
@@ -123,7 +125,7 @@ def routed() -> FastAPI:
 
 
 def describe() -> dict[str, Any]:
-    """The OpenAPI 3.1 document, with each operation's roles and its way of failing."""
+    """The OpenAPI 3.1 document, with each operation's roles, its way of failing and its headers."""
     document = routed().openapi()
     schemas = document["components"]["schemas"]
     unspoken: tuple[type[BaseModel], ...] = (Problem, *batches.SHAPES)  # of which no signature speaks
@@ -140,9 +142,10 @@ def describe() -> dict[str, Any]:
     for path, method, roles in _operations():
         operation = document["paths"][path][method]
         operation["responses"].pop("422", None)
-        operation["responses"]["default"] = problem
         if roles:
             operation["x-roles"] = list(roles)
+        answer_headers.name_headers(path, operation, problem)
+    document["components"]["headers"] = answer_headers.COMPONENTS
     return document
 
 

@@ -19,6 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match
 
 from data.errors import BadInput, Conflict, MingbianError, NotAllowed, NotFound, Unavailable
+from serving.head_requests import has_head
 from serving.pages.frame import render
 
 SEE_OTHER: Final = 303
@@ -229,10 +230,12 @@ def _allowed(request: Request) -> str:
     """Every method that the address takes (RFC 9110, 10.2.1): the router names those of one of its routes."""
     asked = ((method, {**request.scope, "method": method}) for method in _METHODS)
     routes = request.app.routes
-    taken = [
+    taken = {
         method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)
-    ]
-    return ", ".join(taken)
+    }
+    if "GET" in taken and has_head(request.url.path):
+        taken.add("HEAD")
+    return ", ".join(method for method in _METHODS if method in taken)
 
 
 def record(error: Exception, **where: str) -> None:

@@ -103,8 +103,14 @@ class Metrics:
             ("status",),
             registry=self._registry,
         )
+        self._review_oldest = Gauge(
+            "mingbian_review_oldest_seconds",
+            "How long the oldest of them has waited since it was opened; 0 when none waits.",
+            ("status",),
+            registry=self._registry,
+        )
         self._ready = Gauge(
-            "mingbian_ready", "1 when the model is loaded and warmed.", registry=self._registry
+            "mingbian_ready", "1 when the model is loaded and answers.", registry=self._registry
         )
 
     def decided(self, decision: Decision, seconds: float | None) -> None:
@@ -122,8 +128,9 @@ class Metrics:
         known = method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"
         self._requests.labels(known, route, str(status)).observe(seconds)
 
-    def queue_is(self, status: str, size: int) -> None:
+    def queue_is(self, status: str, size: int, oldest_s: float) -> None:
         self._queue.labels(status).set(size)
+        self._review_oldest.labels(status).set(oldest_s)
 
     def orders_under_way(self, count: int) -> None:
         self._orders_under_way.set(count)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Annotated, Final, Literal, get_args
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 from starlette.responses import Response
 
@@ -34,16 +34,25 @@ async def get_livez() -> Health:
 
 
 @router.get("/readyz", response_model=Health, summary="可以接活 Ready")
-def get_readyz(desk: DeskDep) -> Health:
-    """数据库可达、表结构一致、模型已加载并预热；否则 503，`code` 说明缺什么。
+def get_readyz(
+    desk: DeskDep,
+    exclude: Annotated[
+        Literal["model"] | None,
+        Query(description="`model`：模型不可用而规则仍可代答时，答 200 与 `degraded`，供负载均衡使用"),
+    ] = None,
+) -> Health:
+    """数据库可达、表结构一致、模型已加载并预热，且未连续出错；否则 503，`code` 说明缺什么。
 
-    A missing model makes the service unready, yet orders are still answered by the rules.
+    A missing or failing model makes the service unready, yet orders are still answered by the rules: whoever
+    decides where calls are sent asks with `exclude=model`, or a fault of the model would reach nobody.
     """
     desk.database.check()
-    if not desk.triage.ready:
-        reason = desk.triage.missing or "model_slow"  # loaded, and stuck on every lane
-        raise Unavailable(reason, f"{wording.FALLBACKS[reason]}：现由规则代答，全部转人工复核", 30)
-    return Health(status="ready")
+    reason = desk.triage.trouble
+    if reason is None:
+        return Health(status="ready")
+    if exclude == "model":
+        return Health(status="degraded")
+    raise Unavailable(reason, f"{wording.FALLBACKS[reason]}：现由规则代答，全部转人工复核", 30)
 
 
 @router.get(
@@ -59,15 +68,18 @@ def get_metrics(desk: DeskDep) -> Response:
 
 
 def _count_queue(desk: Desk) -> None:
-    """Counted to a thousand: past that the number matters less than the scrape's cost."""
+    """Counted to a thousand: past that the number matters less than the scrape's cost.
+
+    The oldest is then the oldest of the first thousand, which are the most urgent.
+    """
+    now = desk.now()
     try:
         with desk.database.reading() as conn:
-            sizes = {
-                status: len(reviews.queue(conn, desk.now(), status, None, _COUNTED)) for status in _WAITING
-            }
+            queues = {status: reviews.queue(conn, now, status, None, _COUNTED) for status in _WAITING}
             pending = batches.pending(conn)
     except Unavailable:
         return  # readiness says so; the counters still answer
-    for status, size in sizes.items():
-        desk.metrics.queue_is(status, size)
+    for status, queue in queues.items():
+        opened_at = min((review.opened_at for review in queue), default=now)
+        desk.metrics.queue_is(status, len(queue), max(0.0, (now - opened_at).total_seconds()))
     desk.metrics.batch_pending_is(pending)

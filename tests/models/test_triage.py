@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,6 +107,66 @@ def test_whatever_the_model_raises_the_rules_answer(opened: Opened, error: Excep
     assert (decision.disposition, decision.review_reasons) == ("review", ("degraded",))
 
 
+class Moody:
+    """A real classifier that raises whatever it is told to."""
+
+    def __init__(self, inner: Classifier) -> None:
+        self.inner = inner
+        self.error: Exception | None = None
+
+    def classify(self, readings: Sequence[Reading]) -> list[Prediction]:
+        if self.error is not None:
+            raise self.error
+        return self.inner.classify(readings)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(NonFinite("nan"), "model_nonfinite"), (RuntimeError("broken"), "model_error")]
+)
+def test_a_model_that_fails_again_and_again_is_not_ready_until_it_answers(
+    opened: Opened, tiny: Bundle, error: Exception, reason: str
+) -> None:
+    moody = Moody(EncoderClassifier(tiny))
+    triage = opened(moody)
+    for _ in range(2):  # one good answer in between, and the row begins anew
+        moody.error = error
+        for _ in range(4):
+            assert triage.decide("", "路灯坏了", NOW).fallback == reason
+        assert (triage.ready, triage.trouble) == (True, None)
+        moody.error = None
+        assert triage.decide("", "路灯坏了", NOW).source == "model"
+    moody.error = error
+    for _ in range(6):  # still asked, however often it has failed
+        assert triage.decide("", "路灯坏了", NOW).fallback == reason
+    assert (triage.ready, triage.trouble, triage.missing) == (False, reason, None)
+    moody.error = None
+    assert triage.decide("", "路灯坏了", NOW).source == "model"
+    assert (triage.ready, triage.trouble) == (True, None)
+
+
+def test_a_row_of_failures_is_counted_across_threads(opened: Opened, tiny: Bundle) -> None:
+    moody = Moody(EncoderClassifier(tiny))
+    moody.error = RuntimeError("broken")
+    triage = opened(moody)
+    with ThreadPoolExecutor(5) as pool:
+        assert len(list(pool.map(lambda _: triage.decide("", "路灯坏了", NOW), range(5)))) == 5
+    assert triage.trouble == "model_error"
+
+
+def test_deadlines_are_no_failures_of_the_model(opened: Opened, tiny: Bundle) -> None:
+    stuck = Stuck(EncoderClassifier(tiny))
+    triage = opened(stuck, deadline_s=0.02)
+    for _ in range(8):
+        assert triage.decide("", "路灯坏了", NOW).fallback == "model_slow"
+    assert triage.trouble == "model_slow"
+    stuck.gate.set()
+    for _ in range(500):
+        if triage.ready:
+            break
+        time.sleep(0.01)
+    assert triage.trouble is None, "lanes that came back are enough"
+
+
 def test_a_decision_is_explained_by_the_model_that_made_it(opened: Opened) -> None:
     content = "路灯坏了，法院裁定不算数，请派人来修。"
     triage = opened()
@@ -166,8 +228,9 @@ def test_a_graph_that_computes_nan_is_caught(tmp_path: Path, opened: Opened, tax
 
 
 def test_without_a_bundle_the_rules_answer(tmp_path: Path) -> None:
-    triage = open_triage(tmp_path)
+    triage = open_triage(tmp_path, lanes=3)
     assert (triage.missing, triage.ready, triage.bundle) == ("model_missing", False, None)
+    assert (triage.trouble, triage.lanes.count) == ("model_missing", 3)
     decision = triage.decide("", "我不想活了，现在就站在楼顶", NOW)
     assert decision.fallback == "model_missing"
     assert "self_harm" in decision.flags

@@ -44,6 +44,8 @@ def narrowed(service: Service) -> dict[str, Any]:
         for method, operation in methods.items():
             responses = operation["responses"]
             problem = responses.pop("default")
+            for refused in ("429", "503"):  # nobody calls too often here, and nothing is missing but a model
+                responses.pop(refused, None)
             responses |= {str(status): problem for status in _problems(path, method, operation)}
             for spoken in (operation.get("requestBody", {}), *responses.values()):
                 lines = spoken.get("content", {}).get(NDJSON)

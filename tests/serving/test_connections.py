@@ -219,6 +219,13 @@ def test_two_hosts_are_one_too_many(running: Installation) -> None:
     assert (answer.statuses, answer.codes) == ([400], ["request_malformed"])
 
 
+def test_head_is_answered_without_a_body(running: Installation) -> None:
+    probe = b"HEAD /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+    answer = say(running, probe + last(running))
+    assert answer.statuses == [200, 200]
+    assert b"alive" not in answer.text
+
+
 def test_a_length_too_short_leaves_no_request_behind(running: Installation) -> None:
     body, before = order(), log_size(running)
     answer = say(running, post(running, b"Content-Length: 5\r\n", body) + last(running))

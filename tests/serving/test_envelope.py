@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -137,3 +139,26 @@ def test_metrics_count_requests_decisions_and_the_queue(light: Service) -> None:
     assert 'mingbian_review_queue{status="open"} 0.0' in text
     assert "mingbian_ready 0.0" in text
     assert 'status="201"' in text
+
+
+def oldest_waiting(service: Service) -> dict[str, float]:
+    """By status, in seconds."""
+    text = service.anyone().get("/metrics").text
+    found = re.findall(r'^mingbian_review_oldest_seconds\{status="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    return {status: float(seconds) for status, seconds in found}
+
+
+def test_metrics_tell_how_long_the_oldest_review_has_waited(light: Service) -> None:
+    assert oldest_waiting(light) == {"open": 0.0, "claimed": 0.0, "judged": 0.0}
+    first, _ = post_urgent(light), post_urgent(light)
+    light.clock.ahead += timedelta(hours=3)
+    post_urgent(light)
+    assert 10_800 <= oldest_waiting(light)["open"] < 10_860
+    judged(light, first["review_id"])
+    ages = oldest_waiting(light)
+    assert 10_800 <= ages["open"] < 10_860, "the second, as old"
+    assert 10_800 <= ages["judged"] < 10_860
+    light.clock.ahead += timedelta(days=1)
+    assert oldest_waiting(light)["judged"] == 0.0, "its lease has run out: it waits for another"
+    light.clock.ahead -= timedelta(days=3)
+    assert oldest_waiting(light)["open"] == 0.0, "a clock set back makes no negative age"

@@ -152,10 +152,10 @@ def test_a_person_without_a_session_is_sent_to_log_in(light: Service) -> None:
 @pytest.mark.parametrize(
     ("address", "methods"),
     [
-        ("/login", "GET, POST"),
+        ("/login", "GET, HEAD, POST"),
         ("/v1/batches", "GET, POST"),
         ("/v1/orders", "POST"),
-        ("/livez", "GET"),
+        ("/livez", "GET, HEAD"),
         ("/review/0198f0a2-7c1e-7d53-9f0e-4b1c2a3d4e5f/claim", "POST"),
     ],
 )

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from data.settings import ROOT
+from data.store.database import Database
+from models.triage import Triage
 from serving.app import describe
 from serving.errors import PROBLEM
 from serving.messages import NewOrder
+from tests.serving.conftest import Opened
 from tests.serving.staffed import Service, an_order
 
 COMMITTED = ROOT / "serving" / "openapi.json"
@@ -53,6 +57,57 @@ def test_every_operation_says_how_it_fails_and_who_may() -> None:
             assert "422" not in operation["responses"]
             assert bool(operation.get("security")) == path.startswith("/v1/"), path
     assert len(ids) == len(set(ids))
+
+
+def named_headers(document: dict[str, Any], answer: Any) -> dict[str, bool]:
+    """The headers that the document names for an answer, and whether each is always there."""
+    path = re.sub(r"/[0-9a-f-]{36}", "/{order_id}", answer.request.url.path)
+    responses = document["paths"][path][answer.request.method.lower()]["responses"]
+    response = responses.get(str(answer.status_code), responses["default"])
+    found = {}
+    for name, header in response["headers"].items():
+        whole = document["components"]["headers"][name] if "$ref" in header else header
+        found[name] = whole.get("required", False)
+        if name in answer.headers:
+            assert re.search(whole["schema"].get("pattern", ""), answer.headers[name]), name
+    return found
+
+
+def test_answers_carry_the_headers_that_the_document_names(
+    opened: Opened, sqlite: Database, no_model: Triage
+) -> None:
+    document = describe()
+    service = opened(sqlite, no_model, rate_limit=4)
+    intake, anyone = service.caller("intake"), service.anyone()
+    taken = intake.post("/v1/orders", json=an_order())
+    answers = [
+        taken,
+        intake.get(f"/v1/orders/{taken.json()['order_id']}"),
+        intake.post("/v1/orders", json={}),
+        anyone.get("/v1/model"),
+        anyone.get("/livez"),
+        anyone.get("/metrics"),
+        anyone.get("/readyz"),
+        *(service.caller("auditor").get("/v1/model") for _ in range(12)),
+    ]
+    assert {answer.status_code for answer in answers} == {201, 200, 422, 401, 503, 429}
+    for answer in answers:
+        named = named_headers(document, answer)
+        assert {name for name, always in named.items() if always} <= {
+            name for name in named if name in answer.headers
+        }, answer.request.url
+        assert named["X-Request-Id"]
+        assert ("Retry-After" in answer.headers) == ("Retry-After" in named)
+        if answer.is_success:
+            assert ("RateLimit" in answer.headers) == ("RateLimit" in named) == ("RateLimit-Policy" in named)
+
+
+def test_every_operation_with_a_key_may_be_refused_for_now() -> None:
+    for path, methods in describe()["paths"].items():
+        for operation in methods.values():
+            refused = {"429", "503"} & set(operation["responses"])
+            expected = {"/livez": set(), "/metrics": set(), "/readyz": {"503"}}
+            assert refused == expected.get(path, {"429", "503"}), path
 
 
 def test_the_example_order_is_taken(light: Service) -> None:

@@ -190,7 +190,10 @@ def test_pods_run_as_the_image_s_user_and_write_nowhere_else() -> None:
 def test_probes_ask_what_they_are_for() -> None:
     asked = {name: server()[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
     assert asked["liveness"] == asked["startup"] == {"path": "/livez", "port": "http"}
-    assert asked["readiness"] == {"path": "/readyz", "port": "http"}
+    # Not /readyz alone: without a model no server would be left to answer by the rules.
+    assert asked["readiness"] == {"path": "/readyz?exclude=model", "port": "http"}
+    (parameter,) = describe()["paths"]["/readyz"]["get"]["parameters"]
+    assert (parameter["name"], parameter["required"]) == ("exclude", False)
     assert server()["ports"] == [{"name": "http", "containerPort": PORT}]
     assert the("Service")["spec"]["ports"][0]["targetPort"] == "http"
 
