@@ -8,7 +8,7 @@ import json
 import shutil
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from data.taxonomy import Taxonomy
 
 FORMAT = 2
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-GRAPH, TOKENIZER, SETTINGS, CERTIFICATE, CARD, PUBLIC_RECORD = (
+GRAPH, NGRAMS, TOKENIZER, SETTINGS, CERTIFICATE, CARD, PUBLIC_RECORD = (
     "model.onnx",
+    "ngrams.npz",
     "tokenizer.json",
     "settings.json",
     "certificate.json",
@@ -41,7 +42,8 @@ class Bundle:
     `digest` is the SHA-256 of the manifest, which holds the SHA-256 of every file and the versions of
     taxonomy, rules, canonicaliser and masking that the model was made with. `label_groups` name the
     slices of the model's logits in order, before those of the flags; `temperatures` divide them.
-    `base_rate` is the share of unreasonable orders that its probabilities were calibrated at.
+    `base_rate` is the share of unreasonable orders that its probabilities were calibrated at. `ngrams`
+    is the second opinion, empty where the encoder decides alone; `ngram_weights` say how much it counts.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Bundle:
     certificate_digest: str
     versions: Mapping[str, str]
     card: str
+    ngrams: bytes = b""
+    ngram_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_bundle(
@@ -146,6 +150,8 @@ def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS)
             certificate_digest=_digest(files[CERTIFICATE]),
             versions=described["versions"],
             card=files[CARD].decode(),
+            ngrams=files.get(NGRAMS, b""),
+            ngram_weights=settings.get("ngram_weights", {}),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _corrupt(f"读取失败（{type(error).__name__}）") from error

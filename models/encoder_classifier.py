@@ -1,4 +1,4 @@
-"""The fine-tuned encoder of a bundle as a classifier: tokens in, calibrated predictions out.
+"""A bundle as a classifier: its fine-tuned encoder, the n-grams beside it, calibrated predictions out.
 
 `models/triage.py` serves with it, and `training` judges the exported graph through it.
 """
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data.records import Prediction, Reading
 from models.bundle import Bundle
+from models.char_ngrams import read_char_ngrams
 from models.classifier import NonFinite
 from models.graph_runtime import GraphRuntime
 from models.onnx_runtime import OnnxRuntime
@@ -26,17 +27,24 @@ _FURTHER_WINDOWS = 3  # each costs as much as the longest order; one in a thousa
 class EncoderClassifier:
     """Classifies one reading at a time; safe to call from several threads at once."""
 
-    def __init__(self, bundle: Bundle, runtime: GraphRuntime | None = None, threads: int = 2) -> None:
-        """Over a runtime that has loaded the bundle's graph; by default ONNX Runtime with these threads.
+    def __init__(self, bundle: Bundle, runtime: GraphRuntime | None = None) -> None:
+        """Over a runtime that has loaded the bundle's graph; by default ONNX Runtime.
 
         Raises whatever the runtime raises on a graph it cannot run.
+
+        Raises:
+            ValueError: the n-grams do not score the bundle's labels.
         """
-        self.runtime = OnnxRuntime(bundle.graph, threads) if runtime is None else runtime
+        self.runtime = OnnxRuntime(bundle.graph) if runtime is None else runtime
         self._tokenizer = TableTokenizer(bundle.tokenizer, bundle.max_tokens)
         self._room = max(bundle.max_tokens - _MARKS, 1 + _OVERLAP)
         self._groups = bundle.label_groups
         self._flags = tuple(bundle.thresholds.flags)
         self._temperatures = bundle.temperatures
+        sizes = {group: len(codes) for group, codes in self._groups.items()} | {"flags": len(self._flags)}
+        self._ngrams = read_char_ngrams(bundle.ngrams, sum(sizes.values())) if bundle.ngrams else None
+        weights = [bundle.ngram_weights.get(group, 0.0) for group in sizes]
+        self._ngram_weights = np.repeat(np.array(weights, dtype=np.float32), list(sizes.values()))
 
     def warm_up(self) -> None:
         """Run once for real, so that a graph that cannot answer fails readiness, not an order."""
@@ -47,9 +55,15 @@ class EncoderClassifier:
         return [self._one(reading) for reading in readings]
 
     def logits(self, reading: Reading) -> tuple[NDArray[np.float32], bool]:
-        """(raw scores of all groups and then of the flags, whether the text was cut), of its beginning."""
+        """(raw scores of all groups and then of the flags, whether the text was cut).
+
+        The encoder reads a text's beginning, the n-grams read all of it.
+        """
         encoded = self._tokenizer.encode(reading.title, reading.content)
-        return self.runtime.scores(encoded.ids, encoded.segments), encoded.truncated
+        scores = self.runtime.scores(encoded.ids, encoded.segments)
+        if self._ngrams is not None:
+            scores = scores + self._ngram_weights * self._ngrams.scores(reading)
+        return scores, encoded.truncated
 
     def _flags_behind(self, content: str) -> list[NDArray[np.float32]]:
         """Scores of the flags in what is not read at once.
@@ -60,8 +74,8 @@ class EncoderClassifier:
         """
         scores = []
         for start in self._windows(len(content)):
-            part = self._tokenizer.encode("", content[start : start + self._room])
-            scores.append(self.runtime.scores(part.ids, part.segments)[-len(self._flags) :])
+            part, _ = self.logits(Reading("", content[start : start + self._room]))
+            scores.append(part[-len(self._flags) :])
         return scores
 
     def _windows(self, length: int) -> range:

@@ -83,10 +83,11 @@ def examine(bundle: Bundle, plain: GraphRuntime, fast: GraphRuntime, lanes: int)
 
 
 def packed(bundle: Bundle, lanes: int) -> bytes:
-    """What `main` reads: a line of JSON with all but the graph, then the graph, bytes that were verified."""
-    described = asdict(replace(bundle, graph=b""))
-    del described["graph"]
-    return json.dumps({"lanes": lanes, "bundle": described}).encode() + b"\n" + bundle.graph
+    """What `main` reads: a line of JSON, then the n-grams and the graph, bytes that were verified."""
+    described = asdict(replace(bundle, graph=b"", ngrams=b""))
+    del described["graph"], described["ngrams"]
+    head = {"lanes": lanes, "ngrams": len(bundle.ngrams), "bundle": described}
+    return json.dumps(head).encode() + b"\n" + bundle.ngrams + bundle.graph
 
 
 def main() -> int:
@@ -95,7 +96,8 @@ def main() -> int:
     described = head["bundle"]
     described["label_groups"] = {group: tuple(codes) for group, codes in described["label_groups"].items()}
     described["thresholds"] = Thresholds(**described["thresholds"])
-    bundle = Bundle(**described, graph=sys.stdin.buffer.read())
+    ngrams = sys.stdin.buffer.read(head["ngrams"])
+    bundle = Bundle(**described, ngrams=ngrams, graph=sys.stdin.buffer.read())
     lanes = head["lanes"]
     verdict = examine(bundle, OnnxRuntime(bundle.graph), _openvino(bundle, lanes), lanes)
     print(json.dumps(asdict(verdict)))

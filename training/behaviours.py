@@ -19,6 +19,7 @@ from data.errors import BadInput
 from data.masking import read_text
 from data.taxonomy import Taxonomy
 from models.classifier import Classifier
+from training.evaluate import predictions
 
 SUITE = Path(__file__).resolve().parent / "reference" / "behaviours.toml"
 
@@ -177,7 +178,7 @@ def judge_of(classifier: Classifier) -> Judge:
 
     def judge(texts: Sequence[tuple[str, str]]) -> list[float]:
         readings = [read_text(title, content).reading for title, content in texts]
-        return [prediction.p_unreasonable for prediction in classifier.classify(readings)]
+        return [prediction.p_unreasonable for prediction in predictions(classifier, readings)]
 
     return judge
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.corpus.snapshot import Snapshot
+from models.bundle import Bundle
 from training.behaviours import Capability, table
 from training.flags import FlagFigures
 from training.graphs import ServedGraph
@@ -38,13 +39,14 @@ class CardFacts:
     recipe: Recipe
     snapshot: Snapshot
     graph: ServedGraph
-    temperatures: Mapping[str, float]
+    bundle: Bundle
     certificate: Mapping[str, Any]
     broken: tuple[float, float]
     pretraining: Mapping[str, Any]
     test: Metrics
     test_calibration_error: float
     baseline: Metrics
+    encoder_alone: Metrics | None
     flags: Mapping[str, FlagFigures]
     read: ReadMessages | None
     real_orders: int
@@ -83,12 +85,12 @@ def write_card(facts: CardFacts) -> str:
             "",
             f"## Figures on the test region ({', '.join(recipe.split.test)}, {facts.test.orders} orders)",
             "",
-            "| figure | this model | TF-IDF + linear |",
-            "|---|---|---|",
-            *_rows(facts.test, facts.baseline),
-            f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | |",
+            "| figure | this model | its encoder alone | TF-IDF + linear |",
+            "|---|---|---|---|",
+            *_rows(facts.test, facts.encoder_alone or facts.test, facts.baseline),
+            f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | | |",
             f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
-            f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
+            f"| {_shown(facts.recall_within[0])} | | {_shown(facts.recall_within[1])} |",
             "",
             *_slices(facts.slices),
             "",
@@ -116,7 +118,7 @@ def write_card(facts: CardFacts) -> str:
             f"- fp32 against the weights: max |Δlogit| {facts.graph.fp32_gap:.1e}",
             f"- int8 against fp32: same verdict on {facts.graph.int8_agreement:.2%} of "
             f"{len(snapshot.calibration) + len(snapshot.test)} orders",
-            *(f"- temperature of {name}: {value:.3f}" for name, value in facts.temperatures.items()),
+            *_scales(facts.bundle),
             "",
             "## Limits",
             "",
@@ -182,21 +184,35 @@ def _weak(facts: CardFacts) -> list[str]:
 
 
 def _encoder(facts: CardFacts) -> list[str]:
-    figures = facts.pretraining
-    if not figures:
-        return [f"The encoder was not trained here: `{Path(facts.recipe.encoder).name}`."]
-    return [
-        f"Starts from the encoder `{Path(facts.recipe.encoder).name}` "
-        f"({figures['parameters'] / 1e6:.1f}M parameters), pretrained on {figures['tokens_seen'] / 1e6:.0f}M",
-        "tokens; its own card names sources, licence tiers and yardsticks.",
-    ]
+    figures, name = facts.pretraining, Path(facts.recipe.encoder).name
+    if figures:
+        lines = [
+            f"Starts from the encoder `{name}` ({figures['parameters'] / 1e6:.1f}M parameters), pretrained "
+            f"on {figures['tokens_seen'] / 1e6:.0f}M",
+            "tokens; its own card names sources, licence tiers and yardsticks.",
+        ]
+    else:
+        lines = [f"The encoder was not trained here: `{name}`."]
+    if facts.bundle.ngrams:
+        lines += [
+            "Beside it a linear model scores runs of one to four characters; both scores are added, weighted",
+            "and scaled as the calibration part makes its labels likeliest.",
+        ]
+    return lines
 
 
-def _rows(test: Metrics, baseline: Metrics) -> Iterable[str]:
+def _rows(*models: Metrics) -> Iterable[str]:
     for field in fields(Metrics):
         if field.name in _NAMES:
-            ours, theirs = getattr(test, field.name), getattr(baseline, field.name)
-            yield f"| {_NAMES[field.name]} | {_shown(ours)} | {_shown(theirs)} |"
+            figures = (_shown(getattr(model, field.name)) for model in models)
+            yield f"| {_NAMES[field.name]} | {' | '.join(figures)} |"
+
+
+def _scales(bundle: Bundle) -> Iterable[str]:
+    for group, temperature in bundle.temperatures.items():
+        weight = bundle.ngram_weights.get(group)
+        beside = "" if weight is None else f", the n-grams' scores counting {weight:.3f} beside the encoder's"
+        yield f"- temperature of {group}: {temperature:.3f}{beside}"
 
 
 def _shown(figure: float | None) -> str:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from tqdm import tqdm
 
 from data.corpus.labels import LabelledOrder
 from data.masking import read_text
-from data.records import Reading
+from data.records import Prediction, Reading
 from data.taxonomy import Taxonomy
+from models.classifier import Classifier
 from models.encoder_classifier import EncoderClassifier
+from models.lanes import usable_cores
 from training.calibrate import expected_calibration_error
 from training.classifier import PooledClassifier
 from training.finetune import encode
 from training.metrics import Metrics, scores
+
+_SHOWN_FROM = 1000  # texts: fewer take seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +75,28 @@ class Scored:
         return expected_calibration_error(self.confidence, self.right)
 
 
+def predictions(model: Classifier, readings: Sequence[Reading]) -> list[Prediction]:
+    """One per reading, in order; as many at a time as there are cores, with a bar where it takes long."""
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        found = pool.map(lambda reading: model.classify([reading])[0], readings)
+        silent = len(readings) < _SHOWN_FROM
+        return list(tqdm(found, total=len(readings), desc="texts", unit="text", disable=silent))
+
+
 def score(model: EncoderClassifier, orders: Sequence[LabelledOrder], taxonomy: Taxonomy) -> Scored:
     """Classify the orders as service does: canonical, masked, one at a time."""
-    predictions = model.classify([read_text(order.title, order.content).reading for order in orders])
+    found = predictions(model, [read_text(order.title, order.content).reading for order in orders])
     groups = {
-        "verdict": [list(each.verdict.values()) for each in predictions],
-        "kind": [list(each.kind.values()) for each in predictions],
-        "subject": [list(each.subject.values()) for each in predictions],
+        "verdict": [list(each.verdict.values()) for each in found],
+        "kind": [list(each.kind.values()) for each in found],
+        "subject": [list(each.subject.values()) for each in found],
     }
     return Scored(
         orders,
-        np.array([each.p_unreasonable for each in predictions]),
+        np.array([each.p_unreasonable for each in found]),
         {group: np.array(rows) for group, rows in groups.items()},
-        {group: np.array([each.logits[group] for each in predictions]) for group in (*groups, "flags")},
-        np.array([list(each.flags.values()) for each in predictions]),
+        {group: np.array([each.logits[group] for each in found]) for group in (*groups, "flags")},
+        np.array([list(each.flags.values()) for each in found]),
         taxonomy,
     )
 
@@ -106,6 +120,6 @@ def largest_gap(
 def agreement(one: EncoderClassifier, other: EncoderClassifier, orders: Sequence[LabelledOrder]) -> float:
     """The share of orders to which both graphs give the same verdict."""
     readings = [read_text(order.title, order.content).reading for order in orders]
-    pairs = zip(one.classify(readings), other.classify(readings), strict=True)
+    pairs = zip(predictions(one, readings), predictions(other, readings), strict=True)
     same = [(a.p_unreasonable >= 0.5) == (b.p_unreasonable >= 0.5) for a, b in pairs]
     return float(np.mean(same))

@@ -9,11 +9,17 @@ from pathlib import Path
 import onnx
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
 from torch import Tensor, nn
+from transformers import BertConfig
 
 from training.classifier import PooledClassifier
 
 OPSET = 18
+
+# What a fused node makes has no type that the quantiser could look up.
+_QUANTIZER = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
 class _Logits(nn.Module):
@@ -42,8 +48,9 @@ def load_classifier(folder: Path) -> PooledClassifier:
 def export(folder: Path, out: Path) -> tuple[Path, Path]:
     """Write `fp32.onnx` and `int8.onnx` to `out` from the model in `folder`; return both paths.
 
-    int8 weights are unsigned: on processors without VNNI signed ones saturate, and the same order
-    would get another score there.
+    int8 weights are signed, which processors with VNNI multiply about twice as fast as unsigned ones; each
+    output channel has a scale of its own. On processors without VNNI signed products saturate, so that
+    `models/onnx_runtime.py` asks for the exact kernel there.
     """
     out.mkdir(parents=True, exist_ok=True)
     plain, small = out / "fp32.onnx", out / "int8.onnx"
@@ -70,8 +77,22 @@ def export(folder: Path, out: Path) -> tuple[Path, Path]:
     assert program is not None  # noqa: S101 - dynamo=True always returns a program
     program.save(str(plain), external_data=False)
     _strip(plain)
-    quantize_dynamic(plain, small, weight_type=QuantType.QUInt8, per_channel=False)
+    _fuse(plain, wrapped.model.config)
+    quantize_dynamic(plain, small, weight_type=QuantType.QInt8, per_channel=True, extra_options=_QUANTIZER)
     return plain, small
+
+
+def _fuse(path: Path, config: BertConfig) -> None:
+    """Activation functions in one node each, where the exporter writes five."""
+    fused = optimize_model(
+        str(path),
+        model_type="bert",
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
+        optimization_options=FusionOptions("bert"),
+        opt_level=0,
+    )
+    fused.save_model_to_file(str(path))
 
 
 def _strip(path: Path) -> None:

@@ -22,7 +22,7 @@ from data.taxonomy import Taxonomy
 from models.bundle import Bundle
 from models.encoder_classifier import EncoderClassifier
 from training.behaviours import Capability, Suite, judge_of, run_suite
-from training.evaluate import Scored, score
+from training.evaluate import Scored, predictions, score
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_at, recall_within
 from training.style_leak import style_leak
 
@@ -105,7 +105,7 @@ def gate_table(checks: Sequence[Check]) -> list[str]:
 
 def _contender(bundle: Bundle, sets: FrozenSets, taxonomy: Taxonomy) -> _Contender:
     model = EncoderClassifier(bundle)
-    real = np.array([each.p_unreasonable for each in model.classify(sets.real)])
+    real = np.array([each.p_unreasonable for each in predictions(model, sets.real)])
     return _Contender(bundle, model, score(model, sets.orders, taxonomy), real)
 
 

@@ -134,6 +134,18 @@ class FinetunePlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class NgramPlan:
+    """The second opinion: a linear model over at most `runs` runs of characters.
+
+    Attributes:
+        inverse_regularisation: scikit-learn's C.
+    """
+
+    runs: Count
+    inverse_regularisation: Weight
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class CertificatePlan:
     """The promised bounds: shares of orders that a threshold may get wrong, at a joint confidence.
 
@@ -177,6 +189,7 @@ class Recipe:
 
     `encoder` is the folder of a Chinese BERT, ours or anybody's; relative to the project's root.
     With `readings`, what readers decided about real messages trains; it always calibrates.
+    Without `ngrams` the encoder decides alone.
     """
 
     name: Name
@@ -186,6 +199,7 @@ class Recipe:
     readings: bool
     finetune: FinetunePlan
     certificate: CertificatePlan
+    ngrams: NgramPlan | None = None
 
     def digest(self, *parts: str) -> str:
         """SHA-256 over the seed and the named parts: what a stage depends on in the recipe."""

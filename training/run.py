@@ -13,27 +13,24 @@ from typing import Any
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from data.canonical import CANONICAL_VERSION
-from data.corpus.labels import LabelledOrder, as_line, read_folder
+from data.corpus.labels import as_line, read_folder
 from data.corpus.readings import READINGS, read_readings
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
 from data.masking import MASKING_VERSION
-from data.records import Prediction, Reading, Thresholds
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
-from models.bundle import Bundle
+from models.char_ngrams import CharNgrams, read_char_ngrams
 from models.encoder_classifier import EncoderClassifier
 from models.rules import Rules
 from training import baseline
 from training.behaviours import judge_of, read_suite, run_suite
-from training.calibrate import fit_flag_temperature, fit_temperature
 from training.card import CardFacts, write_card
+from training.char_ngrams import fit_char_ngrams
 from training.encoder import FIGURES, folder_digest, load_tokenizer
-from training.evaluate import Scored, score
+from training.evaluate import Scored, predictions, score
 from training.examples import (
     Example,
     LabelSlices,
@@ -44,6 +41,7 @@ from training.examples import (
     real_orders,
 )
 from training.finetune import finetune
+from training.fitted_bundle import fitted, unfitted
 from training.flags import flag_figures, flag_threshold
 from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
@@ -58,7 +56,6 @@ from training.stages import Stages
 from training.style_leak import StyleLeak, style_leak
 
 _BEHAVIOUR_ORDERS = 150
-_SHOWN_AT_ONCE = 100  # texts between two moves of the progress bar
 
 
 def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25519PrivateKey) -> str:
@@ -80,30 +77,27 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     tokenizer = load_tokenizer(encoder)
     weak = recipe.finetune.weak_share > 0
     messages, kept = _messages(recipe, external, taxonomy) if weak else ([], [])
+    examples = [*authored(snapshot.train, taxonomy), *messages]
+    labels = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
+    learned_from = (
+        f"{recipe.certificate.real_share} {_texts(snapshot)} {MASKING_VERSION} {labels} "
+        f"{messages_digest(external) if weak else ''}{_readings_digest() if recipe.readings else ''}"
+    )
     classifier = stages.once(
         "classifier",
-        f"{recipe.digest('finetune')} {recipe.certificate.real_share} {folder_digest(encoder)} "
-        f"{_texts(snapshot)} {MASKING_VERSION} {taxonomy.groups} {taxonomy.flag_codes} "
-        f"{messages_digest(external) if weak else ''}{_readings_digest() if recipe.readings else ''}",
-        lambda at: finetune(
-            recipe.finetune,
-            encoder,
-            tokenizer,
-            [*authored(snapshot.train, taxonomy), *messages],
-            LabelSlices(taxonomy.groups, taxonomy.flag_codes),
-            at,
-            recipe.seed,
-        ),
+        f"{recipe.digest('finetune')} {folder_digest(encoder)} {learned_from}",
+        lambda at: finetune(recipe.finetune, encoder, tokenizer, examples, labels, at, recipe.seed),
     )
+    ngrams = _ngrams(recipe, examples, labels, stages, learned_from)
 
     # Everything from here on looks at the graph that will be served, not at the weights it came from.
-    unfitted = _unfitted(recipe, tokenizer, taxonomy)
+    empty = unfitted(recipe, tokenizer, taxonomy)
     judged = [*snapshot.calibration, *snapshot.test]
-    graph = served_graph(classifier, unfitted, tokenizer, judged, folder / "graphs")
-    fitted = _with_temperatures(replace(unfitted, graph=graph.content), snapshot, taxonomy)
-    model = EncoderClassifier(fitted)
+    graph = served_graph(classifier, empty, tokenizer, judged, folder / "graphs")
+    bundle, encoder_alone = fitted(replace(empty, graph=graph.content), ngrams, snapshot, taxonomy)
+    model = EncoderClassifier(bundle)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
-    of_kept = _predictions(model, [each.reading for each in kept])
+    of_kept = predictions(model, [each.reading for each in kept])
     flags = {
         code: flag_threshold((calibration.flags[:, place], calibration.raised[:, place]), of_messages)
         for place, (code, of_messages) in enumerate(
@@ -115,20 +109,25 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
 
     linear = baseline.fit(snapshot, taxonomy)
     real = real_orders(external)
-    p_real = np.array([each.p_unreasonable for each in _predictions(model, real)])
+    p_real = np.array([each.p_unreasonable for each in predictions(model, real)])
     ours = Costs(test.p_unreasonable, p_real)
     theirs = Costs(linear.p_unreasonable(test.orders), linear.p_of_readings(real) if real else np.zeros(0))
     facts = CardFacts(
         recipe=recipe,
         snapshot=snapshot,
         graph=graph,
-        temperatures=fitted.temperatures,
+        bundle=bundle,
         certificate=promise,
         broken=broken,
         pretraining=_figures(encoder / FIGURES),
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
         baseline=linear.metrics(snapshot.test),
+        encoder_alone=(
+            None
+            if ngrams is None
+            else score(EncoderClassifier(encoder_alone), snapshot.test, taxonomy).metrics()
+        ),
         real_orders=len(real),
         flags={
             code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
@@ -153,12 +152,14 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         out,
         recipe.name,
         {
-            bundles.GRAPH: fitted.graph,
-            bundles.TOKENIZER: fitted.tokenizer.encode(),
+            bundles.GRAPH: bundle.graph,
+            **({bundles.NGRAMS: bundle.ngrams} if bundle.ngrams else {}),
+            bundles.TOKENIZER: bundle.tokenizer.encode(),
             bundles.SETTINGS: _json(
                 {
                     "label_groups": taxonomy.groups,
-                    "temperatures": fitted.temperatures,
+                    "temperatures": bundle.temperatures,
+                    "ngram_weights": bundle.ngram_weights,
                     "flag_thresholds": flags,
                     "base_rate": float(calibration.unreasonable.mean()),
                     "max_tokens": recipe.finetune.length,
@@ -177,6 +178,20 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         },
         signer,
     )
+
+
+def _ngrams(
+    recipe: Recipe, examples: Sequence[Example], labels: LabelSlices, stages: Stages, learned_from: str
+) -> CharNgrams | None:
+    plan = recipe.ngrams
+    if plan is None:
+        return None
+    at = stages.once(
+        "ngrams",
+        f"{recipe.digest('ngrams')} {learned_from}",
+        lambda at: (at / bundles.NGRAMS).write_bytes(fit_char_ngrams(plan, examples, labels).content()),
+    )
+    return read_char_ngrams((at / bundles.NGRAMS).read_bytes(), labels.width)
 
 
 def _frozen(recipe: Recipe, taxonomy: Taxonomy, out: Path) -> Snapshot:
@@ -209,40 +224,6 @@ def _leak(parts: Sequence[Scored], p_real: NDArray[np.float64]) -> StyleLeak:
     return style_leak(scores[reasonable], regions[reasonable], p_real)
 
 
-def _targets(orders: tuple[LabelledOrder, ...], group: str, taxonomy: Taxonomy) -> NDArray[np.int64]:
-    codes = taxonomy.groups[group]
-    return np.array([codes.index(getattr(order, group)) for order in orders])
-
-
-def _unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundle:
-    """A bundle in memory with temperatures of one: what calibration looks at."""
-    return Bundle(
-        name=recipe.name,
-        digest="",
-        graph=b"",
-        tokenizer=tokenizer.to_str(),
-        label_groups=taxonomy.groups,
-        base_rate=0.5,
-        temperatures=dict.fromkeys((*taxonomy.groups, "flags"), 1.0),
-        max_tokens=recipe.finetune.length,
-        thresholds=Thresholds(None, None, dict.fromkeys(taxonomy.flag_codes, 1.0)),
-        certificate={},
-        certificate_digest="",
-        versions={},
-        card="",
-    )
-
-
-def _with_temperatures(unfitted: Bundle, snapshot: Snapshot, taxonomy: Taxonomy) -> Bundle:
-    raw = score(EncoderClassifier(unfitted), snapshot.calibration, taxonomy)
-    temperatures = {
-        group: fit_temperature(raw.logits[group], _targets(snapshot.calibration, group, taxonomy))
-        for group in taxonomy.groups
-    }
-    temperatures["flags"] = fit_flag_temperature(raw.logits["flags"], raw.raised)
-    return replace(unfitted, temperatures=temperatures)
-
-
 def _messages(recipe: Recipe, external: Path, taxonomy: Taxonomy) -> tuple[list[Example], list[Example]]:
     """Real messages that train, and those kept to calibrate on, where a reader's word always counts."""
     share = recipe.certificate.real_share
@@ -253,15 +234,6 @@ def _messages(recipe: Recipe, external: Path, taxonomy: Taxonomy) -> tuple[list[
 
 def _readings_digest() -> str:
     return hashlib.sha256(READINGS.read_bytes()).hexdigest()
-
-
-def _predictions(model: EncoderClassifier, readings: Sequence[Reading]) -> list[Prediction]:
-    found: list[Prediction] = []
-    with tqdm(total=len(readings), desc="real texts", unit="text", disable=not readings) as bar:
-        for start in range(0, len(readings), _SHOWN_AT_ONCE):
-            found += model.classify(readings[start : start + _SHOWN_AT_ONCE])
-            bar.update(len(found) - bar.n)
-    return found
 
 
 def _figures(path: Path) -> dict[str, Any]:

@@ -101,6 +101,10 @@ flags = 0.5
 untitled = 0.3
 title_alone = 0.4
 
+[ngrams]
+runs = 5000
+inverse_regularisation = 10.0
+
 [certificate]
 decline_risk = 0.02
 real_risk = 0.001

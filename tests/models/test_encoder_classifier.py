@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from data.masking import read_text
 from data.records import Reading
 from data.taxonomy import Taxonomy
 from models.bundle import read_bundle
+from models.char_ngrams import CharNgrams
 from models.classifier import NonFinite
 from models.encoder_classifier import EncoderClassifier
 from tests.models import tiny_bundle
@@ -46,6 +48,36 @@ def test_a_flag_has_a_probability_of_its_own(tmp_path: Path, taxonomy: Taxonomy)
     calm, alarmed = model.classify([Reading("路灯", "路灯坏了"), Reading("路灯", "着火了")])
     assert alarmed.flags["emergency"] > 0.9 > 0.1 > calm.flags["emergency"]
     assert max(p for code, p in alarmed.flags.items() if code != "emergency") < 0.5
+
+
+def test_the_n_grams_are_added_as_much_as_they_count(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    publishers = tiny_bundle.publish(tmp_path, tiny_bundle.files(taxonomy))
+    alone = read_bundle(tmp_path / "bundle", taxonomy, publishers)
+    width = sum(map(len, taxonomy.groups.values())) + len(taxonomy.flags)
+    weights = np.zeros((1, width), dtype=np.int8)
+    weights[0, taxonomy.verdicts.index("legal_route")] = 100
+    weights[0, -1] = 100
+    ngrams = CharNgrams(
+        np.array([ord("判")], dtype=np.uint64),
+        np.ones(1, dtype=np.float32),
+        weights,
+        np.full(width, 0.1, dtype=np.float32),
+        np.zeros(width, dtype=np.float32),
+    )
+    both = replace(alone, ngrams=ngrams.content(), ngram_weights={"verdict": 0.5, "kind": 1.0})
+    calm, marked = Reading("", "路灯坏了"), Reading("", "判路灯坏了")
+    first, second = EncoderClassifier(alone), EncoderClassifier(both)
+    assert second.classify([calm]) == first.classify([calm])
+    (before,), (after,) = first.classify([marked]), second.classify([marked])
+    place = taxonomy.verdicts.index("legal_route")
+    assert after.logits["verdict"][place] == pytest.approx(before.logits["verdict"][place] + 5.0, rel=1e-6)
+    assert after.p_unreasonable > 0.9 > before.p_unreasonable
+    assert (after.kind, after.flags) == (before.kind, before.flags), "a group without a weight stays as it is"
+    # Of a long text the encoder reads the beginning, the n-grams all.
+    end = Reading("", "灯" * 90 + "判")
+    assert second.classify([end])[0].p_unreasonable > 0.9 > first.classify([end])[0].p_unreasonable
+    with pytest.raises(ValueError, match="shapes"):
+        EncoderClassifier(replace(both, thresholds=replace(both.thresholds, flags={})))
 
 
 def test_a_text_longer_than_the_encoder_reads_says_so(tmp_path: Path, taxonomy: Taxonomy) -> None:

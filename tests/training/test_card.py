@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from data.corpus.snapshot import Snapshot
+from data.taxonomy import load_taxonomy
 from training.behaviours import Capability
 from training.card import CardFacts, write_card
 from training.certify import Population, certificate, certify_decline, certify_dispatch
+from training.fitted_bundle import unfitted
 from training.flags import FlagFigures
 from training.graphs import ServedGraph
 from training.metrics import Metrics
@@ -17,6 +19,7 @@ from training.read_messages import ReadMessages
 from training.recipe import read_recipe
 from training.slices import Slice
 from training.style_leak import StyleLeak
+from training.vocabulary import build_tokenizer
 
 OURS = Metrics(100, 0.912, 0.83, 0.4, 0.77, 0.6, 0.66, 0.5, 0.55, 0.9)
 THEIRS = replace(OURS, verdict_auc=0.845, pairs_ordered=None)
@@ -29,7 +32,12 @@ def facts() -> CardFacts:
         recipe=recipe,
         snapshot=Snapshot((), (), (), "sha256:snap"),
         graph=ServedGraph("int8", bytes(6_000_000), fp32_gap=2e-6, int8_agreement=0.995),
-        temperatures={"verdict": 1.25},
+        bundle=replace(
+            unfitted(recipe, build_tokenizer(["路灯不亮"], 400, 1), load_taxonomy()),
+            temperatures={"verdict": 1.25},
+            ngrams=b"some",
+            ngram_weights={"verdict": 0.75},
+        ),
         certificate=certificate(
             certify_decline([Population("look-alikes", np.zeros(400), 0.02, "w3")], 0.975),
             certify_dispatch([Population("missed", np.zeros(5), 0.05, "w3")], 0.975),
@@ -39,6 +47,7 @@ def facts() -> CardFacts:
         test=OURS,
         test_calibration_error=0.031,
         baseline=THEIRS,
+        encoder_alone=replace(OURS, verdict_auc=0.9),
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         read=ReadMessages(191, 0.81, 0.62, 0.9, {"emergency": FlagFigures(2, 0.5, 0.01)}),
         real_orders=5000,
@@ -58,13 +67,25 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| region: w4 | 618 | 274 | 0.900 | 0.400 | – | 0.950 |" in card
     assert "**fails**" in card
     assert "- the region that stands out most, w4: 0.800" in card
-    assert "| verdict AUC | 0.912 | 0.845 |" in card
-    assert "| contrast pairs ordered rightly | 0.900 | – |" in card
-    assert "| expected calibration error of the verdict | 0.031 | |" in card
-    assert "0.1 % of 5000 real orders | 0.700 | – |" in card
+    assert "| verdict AUC | 0.912 | 0.900 | 0.845 |" in card
+    assert "| contrast pairs ordered rightly | 0.900 | 0.900 | – |" in card
+    assert "| expected calibration error of the verdict | 0.031 | | |" in card
+    assert "0.1 % of 5000 real orders | 0.700 | | – |" in card
     assert "labelled and that trained nothing: kind accuracy 0.810, macro-F1 0.620;" in card
     assert "| emergency | 2 | 0.500 | 1.0% |" in card
     assert card.count("\n| ") == 21
+
+
+def test_a_second_opinion_is_told_where_there_is_one() -> None:
+    given = facts()
+    with_it = write_card(given)
+    assert "Beside it a linear model scores runs of one to four characters" in with_it
+    assert (
+        "- temperature of verdict: 1.250, the n-grams' scores counting 0.750 beside the encoder's" in with_it
+    )
+    alone = write_card(replace(given, bundle=replace(given.bundle, ngrams=b"", ngram_weights={})))
+    assert "Beside it" not in alone
+    assert "- temperature of verdict: 1.250\n" in alone
 
 
 def test_a_missing_certificate_is_said() -> None:

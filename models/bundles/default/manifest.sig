@@ -1,4 +1,4 @@
 {
- "publisher": "M4HsgsEBprRul+XIqAaGWa+4Ia+QsvTVworif6nMivU=",
- "signature": "+1V+qEZaIIU6sv2k0NEg0vzf8RbF9p8v368tPQF4JFmh7Sa2585yVe5pT0bomY27HxhmsM6uUtxchgy7xeXGCg=="
+ "publisher": "Z6RTKXM5tPqydwiGHOpbQbPcnw3hri2BLvdXnUFZvDM=",
+ "signature": "YjXeoD4MfGKpz4bi3gidg/LayisLai44KAn6X3rnJa26EkgN/WD1atF0EjWoZ/ZpaUbYpu0YLnaqXTZH41QGBg=="
 }
