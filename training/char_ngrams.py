@@ -29,15 +29,13 @@ def fit_char_ngrams(plan: NgramPlan, examples: Sequence[Example], slices: LabelS
     reasonable, runs of characters tell where a text comes from instead of what it asks for.
 
     Raises:
-        BadInput: a code has no example, or a flag is raised in all or in none.
+        BadInput: a code has no example.
     """
     keys, rarity = _vocabulary([example.reading for example in examples], plan.runs)
     texts = _matrix(keys, rarity, [example.reading for example in examples])
     columns, intercepts = [], []
 
-    def learn(rows: Sequence[int], true: Sequence[int], classes: int, outputs: int) -> None:
-        if len(set(true)) != classes:
-            raise BadInput("train_incomplete", "训练部分缺少某些代码的工单")
+    def learn(rows: Sequence[int], true: Sequence[int], outputs: int) -> None:
         model = LogisticRegression(C=plan.inverse_regularisation, max_iter=_STEPS, tol=_TOLERANCE)
         model.fit(texts[rows], true)
         # Of two classes scikit-learn scores the second alone: the first then gets half of it, turned round.
@@ -52,11 +50,19 @@ def fit_char_ngrams(plan: NgramPlan, examples: Sequence[Example], slices: LabelS
                 for row, example in enumerate(examples)
                 if group in example.labels and not (group == "verdict" and example.real)
             ]
-            learn(rows, [examples[row].labels[group] for row in rows], len(codes), len(codes))
+            true = [examples[row].labels[group] for row in rows]
+            if len(set(true)) != len(codes):
+                raise BadInput("train_incomplete", "训练部分缺少某些代码的工单")
+            learn(rows, true, len(codes))
             bar.update()
         for flag in range(len(slices.flags)):
             looked = [row for row, example in enumerate(examples) if example.flags is not None]
-            learn(looked, [flag in (examples[row].flags or ()) for row in looked], 2, 1)
+            raised = [flag in (examples[row].flags or ()) for row in looked]
+            if len(set(raised)) == 2:
+                learn(looked, raised, 1)
+            else:  # of a flag that nobody raised nothing can be learned but that it is rare
+                columns.append(np.zeros((1, len(keys))))
+                intercepts.append(np.log([(sum(raised) + 0.5) / (len(raised) - sum(raised) + 0.5)]))
             bar.update()
     return _small(keys, rarity, np.concatenate(columns).T, np.concatenate(intercepts))
 

@@ -89,5 +89,9 @@ def test_scores_are_the_fitted_model_s_own() -> None:
 def test_a_code_without_examples_is_refused() -> None:
     with pytest.raises(BadInput):
         fit_char_ngrams(PLAN, [each for each in examples() if not each.labels["verdict"]], SLICES)
-    with pytest.raises(BadInput):
-        fit_char_ngrams(PLAN, [each for each in examples() if not each.flags], SLICES)
+
+
+def test_a_flag_that_nobody_raised_is_rare_everywhere() -> None:
+    model = fit_char_ngrams(PLAN, [each for each in examples() if not each.flags], SLICES)
+    calm, fire = (model.scores(Reading("", text))[4] for text in ("路灯不亮", "幸福路着火了"))
+    assert calm == fire == pytest.approx(np.log(0.5 / 18.5))
