@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from data.errors import BadInput
 
 _SLOPES = (1e-3, 20.0)
-_STARTS = ((1.0, 1e-3), (0.5, 0.5), (1e-3 * 2, 1.0))  # the encoder alone, both, and nearly the n-grams alone
+_STARTS = ((1.0, 1e-3), (0.5, 0.5), (2e-3, 1.0))  # the encoder alone, both, and nearly the n-grams alone
 
 
 @dataclass(frozen=True, slots=True)
