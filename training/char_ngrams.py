@@ -91,7 +91,7 @@ def _matrix(keys: Keys, rarity: NDArray[np.float32], readings: Iterable[Reading]
 def _small(
     keys: Keys, rarity: NDArray[np.float32], weights: NDArray[np.float64], intercepts: NDArray[np.float64]
 ) -> CharNgrams:
-    """With int8 weights, each output on a scale of its own: a seventh of the size of the encoder's graph."""
+    """With int8 weights, each output on a scale of its own: a quarter of what float32 would take."""
     scales = np.maximum(np.abs(weights).max(axis=0) / _LARGEST, np.finfo(np.float32).tiny)
     return CharNgrams(
         keys,
