@@ -30,10 +30,9 @@ class EncoderClassifier:
     def __init__(self, bundle: Bundle, runtime: GraphRuntime | None = None) -> None:
         """Over a runtime that has loaded the bundle's graph; by default ONNX Runtime.
 
-        Raises whatever the runtime raises on a graph it cannot run.
-
         Raises:
             ValueError: the n-grams do not score the bundle's labels.
+            Exception: whatever the runtime raises on a graph it cannot run.
         """
         self.runtime = OnnxRuntime(bundle.graph) if runtime is None else runtime
         self._tokenizer = TableTokenizer(bundle.tokenizer, bundle.max_tokens)
@@ -68,9 +67,9 @@ class EncoderClassifier:
     def _flags_behind(self, content: str) -> list[NDArray[np.float32]]:
         """Scores of the flags in what is not read at once.
 
-        Of a text that is cut, the verdict rests on its beginning, as it did when the certificate was made.
-        What follows is read for flags alone, which can only make the outcome safer: a danger that is told
-        at the end of a long letter counts as if it stood at the beginning.
+        Of a text that is cut, the encoder's verdict rests on its beginning, as when the certificate was made.
+        What follows it reads for flags alone, which can only make the outcome safer: a danger that is told at
+        the end of a long letter counts as if it stood at the beginning.
         """
         scores = []
         for start in self._windows(len(content)):

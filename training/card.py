@@ -124,7 +124,7 @@ def write_card(facts: CardFacts) -> str:
             "",
             "- The labelled orders were written, not drawn from calls: the model knows that style best.",
             "- Almost all real calls are reasonable: the real orders above are taken to be so, unread.",
-            "- Text past the token limit is not read; such orders go to a person.",
+            "- Past the token limit the encoder reads for flags alone; such orders go to a person.",
             "",
         ]
     )
