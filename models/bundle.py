@@ -23,9 +23,10 @@ from data.taxonomy import Taxonomy
 
 FORMAT = 2
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-GRAPH, NGRAMS, TOKENIZER, SETTINGS, CERTIFICATE, CARD, PUBLIC_RECORD = (
+GRAPH, NGRAMS, PRECEDENTS, TOKENIZER, SETTINGS, CERTIFICATE, CARD, PUBLIC_RECORD = (
     "model.onnx",
     "ngrams.npz",
+    "precedents.npz",
     "tokenizer.json",
     "settings.json",
     "certificate.json",
@@ -44,6 +45,7 @@ class Bundle:
     slices of the model's logits in order, before those of the flags; `temperatures` divide them.
     `base_rate` is the share of unreasonable orders that its probabilities were calibrated at. `ngrams`
     is the second opinion, empty where the encoder decides alone; `ngram_weights` say how much it counts.
+    `precedents` are the orders that a reviewer is shown beside a decision; empty where there are none.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Bundle:
     card: str
     ngrams: bytes = b""
     ngram_weights: Mapping[str, float] = field(default_factory=dict)
+    precedents: bytes = b""
 
 
 def write_bundle(
@@ -152,6 +155,7 @@ def read_bundle(folder: Path, taxonomy: Taxonomy, publishers: Path = PUBLISHERS)
             card=files[CARD].decode(),
             ngrams=files.get(NGRAMS, b""),
             ngram_weights=settings.get("ngram_weights", {}),
+            precedents=files.get(PRECEDENTS, b""),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _corrupt(f"读取失败（{type(error).__name__}）") from error

@@ -64,6 +64,11 @@ class EncoderClassifier:
             scores = scores + self._ngram_weights * self._ngrams.scores(reading)
         return scores, encoded.truncated
 
+    def state(self, reading: Reading) -> NDArray[np.float32]:
+        """(width,): the encoder's state of a text, or of its beginning, from which the head scores it."""
+        encoded = self._tokenizer.encode(reading.title, reading.content)
+        return self.runtime.state(encoded.ids, encoded.segments)
+
     def _flags_behind(self, content: str) -> list[NDArray[np.float32]]:
         """Scores of the flags in what is not read at once.
 

@@ -23,3 +23,7 @@ class GraphRuntime(Protocol):
         They depend on this text alone. `ids` and `segments` are token and segment numbers of one length.
         """
         ...
+
+    def state(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        """What the scores are made of, one dimension; raises where the graph does not give it."""
+        ...

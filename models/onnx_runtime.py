@@ -40,12 +40,18 @@ class OnnxRuntime:
         return f"onnxruntime {onnxruntime.__version__}"
 
     def scores(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        return self._run("logits", ids, segments)
+
+    def state(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        return self._run("state", ids, segments)
+
+    def _run(self, output: str, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
         tokens = np.array([ids], dtype=np.int64)
         inputs = {
             "input_ids": tokens,
             "attention_mask": np.ones_like(tokens),
             "token_type_ids": np.array([segments], dtype=np.int64),
         }
-        (scores,) = self._session.run(["logits"], inputs)
-        row: NDArray[np.float32] = scores[0]
+        (found,) = self._session.run([output], inputs)
+        row: NDArray[np.float32] = found[0]
         return row

@@ -54,11 +54,17 @@ class OpenvinoRuntime:
         return f"openvino {version('openvino')}"
 
     def scores(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        return self._run("logits", ids, segments)
+
+    def state(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+        return self._run("state", ids, segments)
+
+    def _run(self, output: str, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
         if not hasattr(self._kept, "request"):
             self._kept.request = self._compiled.create_infer_request()  # serves one thread at a time
         padded = np.zeros((3, 1, -(-len(ids) // _STEP) * _STEP), dtype=np.int64)
         padded[:, 0, : len(ids)] = ids, np.ones_like(ids), segments
         names = ("input_ids", "attention_mask", "token_type_ids")
         answer = self._kept.request.infer(dict(zip(names, padded, strict=True)))
-        row: NDArray[np.float32] = answer["logits"][0]
+        row: NDArray[np.float32] = answer[output][0]
         return row

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from logging import getLogger
 from pathlib import Path
+from typing import Final, TypeVar
 
 from data.canonical import CANONICAL_VERSION, is_traditional
 from data.errors import BadInput, NotFound
@@ -19,14 +22,18 @@ from models.explain import Explanation, explain
 from models.fast_path import choose_runtime
 from models.lanes import DeadlineExceeded, Lanes, Priority, usable_cores
 from models.policy import Evidence, decide
+from models.precedents import Nearest, Precedents, read_precedents
 from models.prior import PriorShift
 from models.rules import Rules
 
 log = getLogger(__name__)
 
-_PATIENCE = 4  # deadlines that an explanation may take: it classifies many readings
-_FAILURES_IN_A_ROW = 5  # one order may break the model by itself; so many say that the model is broken
-_NO_THRESHOLDS = Thresholds(decline=None, dispatch=None)
+Hint = TypeVar("Hint")
+
+_PATIENCE: Final = 4  # deadlines that a hint may take: an explanation classifies many readings
+_FAILURES_IN_A_ROW: Final = 5  # one order may break the model by itself; so many say that it is broken
+_NO_THRESHOLDS: Final = Thresholds(decline=None, dispatch=None)
+_SHOWN_A_SIDE: Final = 3
 
 
 class Triage:
@@ -48,6 +55,7 @@ class Triage:
         base_rate: float | None = None,
         deadline_s: float | None = None,
         lanes: int | None = None,
+        precedents: Precedents | None = None,
     ) -> None:
         """`lanes` inference streams run at a time; None: one for each core that this process may use."""
         self.bundle = bundle
@@ -55,6 +63,7 @@ class Triage:
         self.taxonomy = taxonomy
         self.rules = rules
         self._classifier = classifier
+        self._precedents = precedents
         self._auto_decline = auto_decline
         self._shift = None if bundle is None or base_rate is None else PriorShift(bundle.base_rate, base_rate)
         # What bounds a decision, at the city's base rate where it has stated one.
@@ -120,24 +129,43 @@ class Triage:
         """The clauses that a model's decision rests on, in the order as sent.
 
         None where none can be shown, where another model decided than the one that is loaded, and
-        where this one cannot answer now: an explanation is a hint that nobody waits for.
+        where this one cannot answer now: it is a hint that nobody waits for.
         """
-        current = decision.versions.bundle == self.versions.bundle
-        if self._classifier is None or decision.source != "model" or not current:
-            return None
         classifier = self._classifier
-        patience_s = None if self._deadline_s is None else _PATIENCE * self._deadline_s
-        try:
-            text = read_text(title, content)
-            return self.lanes.run(lambda: explain(text, classifier, decision.verdict), patience_s, "bulk")
-        except DeadlineExceeded:
-            log.warning("an explanation exceeded its deadline and is left out")
-        except Exception:
-            log.exception("an explanation failed and is left out")
-        return None
+        if classifier is None or not self._made(decision):
+            return None
+        text = read_text(title, content)
+        return self._hint("an explanation", lambda: explain(text, classifier, decision.verdict))
+
+    def nearest(self, title: str, content: str, decision: Decision) -> Nearest:
+        """The labelled orders that this model finds most like the order; none where `explain` gives none."""
+        classifier, precedents = self._classifier, self._precedents
+        if not isinstance(classifier, EncoderClassifier) or precedents is None or not self._made(decision):
+            return Nearest()
+        reading = read_text(title, content).reading
+        found = self._hint(
+            "a search for precedents",
+            lambda: precedents.nearest(classifier.state(reading), _SHOWN_A_SIDE),
+        )
+        return found or Nearest()
 
     def close(self) -> None:
         self.lanes.close()
+
+    def _made(self, decision: Decision) -> bool:
+        """The model that is loaded made this decision."""
+        return decision.source == "model" and decision.versions.bundle == self.versions.bundle
+
+    def _hint(self, name: str, work: Callable[[], Hint]) -> Hint | None:
+        """What the work gives, done while no caller waits; None where it fails or takes long."""
+        patience_s = None if self._deadline_s is None else _PATIENCE * self._deadline_s
+        try:
+            return self.lanes.run(work, patience_s, "bulk")
+        except DeadlineExceeded:
+            log.warning("%s exceeded its deadline and is left out", name)
+        except Exception:
+            log.exception("%s failed and is left out", name)
+        return None
 
     def _classified(
         self, reading: Reading, priority: Priority
@@ -188,12 +216,16 @@ def open_triage(
     rules = Rules.load(taxonomy)
     bundle: Bundle | None = None
     classifier: EncoderClassifier | None = None
+    precedents: Precedents | None = None
     missing: FallbackReason | None = None
     try:
         bundle = read_bundle(folder, taxonomy)
         streams = usable_cores() if lanes is None else lanes
         classifier = EncoderClassifier(bundle, choose_runtime(bundle, streams, cache))
         classifier.warm_up()
+        precedents = read_precedents(bundle.precedents) if bundle.precedents else None
+        # What has been loaded is not needed twice: a tenth of the service's memory.
+        bundle = replace(bundle, graph=b"", ngrams=b"", precedents=b"")
     except NotFound as error:
         missing = "model_missing"
         log.error("no model, the rules answer: %s", error)
@@ -201,7 +233,7 @@ def open_triage(
         missing = "model_corrupt"
         log.error("the bundle is refused, the rules answer: %s", error)
     except Exception:
-        bundle, classifier, missing = None, None, "model_corrupt"
+        bundle, classifier, precedents, missing = None, None, None, "model_corrupt"
         log.exception("the model cannot run, the rules answer")
     return Triage(
         classifier,
@@ -213,4 +245,5 @@ def open_triage(
         base_rate=base_rate,
         deadline_s=deadline_s,
         lanes=lanes,
+        precedents=precedents,
     )

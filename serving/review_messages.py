@@ -119,6 +119,24 @@ class CarryingClause(BaseModel):
     end: int
 
 
+class PrecedentMessage(BaseModel):
+    """一件参照样例：为训练编写的虚构工单，不是真实案件。One labelled order that was invented for training."""
+
+    id: str
+    title: str
+    content: str
+    ground: Coded | None = Field(description="不合理的理由；应受理的为空。")
+    why: str = Field(description="决定结论的那一处事实。")
+    similarity: float = Field(ge=-1, le=1, description="与本件的相似度（余弦），由模型的编码器得出。")
+
+
+class PrecedentsMessage(BaseModel):
+    """两侧最相近的参照样例，由近到远。"""
+
+    reasonable: list[PrecedentMessage] = Field(description="应受理的一侧。")
+    unreasonable: list[PrecedentMessage] = Field(description="不合理的一侧。")
+
+
 class ReviewMessage(ReviewOutcome):
     """一件复核任务。`order` 在本人领取后可见；`decision`（系统意见）在本人初判后可见。"""
 
@@ -126,6 +144,9 @@ class ReviewMessage(ReviewOutcome):
         description="系统结论所依据的语句，仅供参考：删去后结论明显动摇才列出，通不过检验时为空。初判前不显示。"
     )
 
+    precedents: PrecedentsMessage = Field(
+        description="与本件最相近的参照样例，供对照，不是依据。初判前不显示。"
+    )
     order: OrderText | None = Field(description="原文：领取后可见；内容已清除时为空。")
     first_judgement: GivenJudgement | None = Field(description="本人的初判。")
     final_judgement: GivenJudgement | None

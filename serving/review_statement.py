@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from data.records import Judgement, Span
+from data.records import REASONABLE, Judgement, Span
 from data.taxonomy import Taxonomy
+from models.precedents import Nearest, Precedent
 from serving import wording
 from serving.review_messages import (
     CarryingClause,
     GivenCodes,
     GivenJudgement,
     OrderText,
+    PrecedentMessage,
+    PrecedentsMessage,
     ReviewMessage,
     ReviewOutcome,
     ReviewSummary,
@@ -35,7 +38,9 @@ def outcome_message(seen: Seen, taxonomy: Taxonomy) -> ReviewOutcome:
     )
 
 
-def review_message(seen: Seen, carrying: Iterable[Span], taxonomy: Taxonomy) -> ReviewMessage:
+def review_message(
+    seen: Seen, carrying: Iterable[Span], precedents: Nearest, taxonomy: Taxonomy
+) -> ReviewMessage:
     """The same, with the words: the order's and the reasons'."""
     final = seen.review.final_judgement if seen.first is not None else None
     text = None
@@ -51,6 +56,10 @@ def review_message(seen: Seen, carrying: Iterable[Span], taxonomy: Taxonomy) -> 
         **_state(seen, taxonomy),
         order=text,
         carrying=[CarryingClause(field=span.field, start=span.start, end=span.end) for span in carrying],
+        precedents=PrecedentsMessage(
+            reasonable=[_precedent(each, taxonomy) for each in precedents.reasonable],
+            unreasonable=[_precedent(each, taxonomy) for each in precedents.unreasonable],
+        ),
         first_judgement=None if seen.first is None else given(seen.first, taxonomy),
         final_judgement=None if final is None else given(final, taxonomy),
         change_reason=seen.review.change_reason if seen.first is not None else None,
@@ -59,6 +68,17 @@ def review_message(seen: Seen, carrying: Iterable[Span], taxonomy: Taxonomy) -> 
 
 def given(judgement: Judgement, taxonomy: Taxonomy) -> GivenJudgement:
     return GivenJudgement(**_codes(judgement, taxonomy), reason=judgement.reason)
+
+
+def _precedent(precedent: Precedent, taxonomy: Taxonomy) -> PrecedentMessage:
+    return PrecedentMessage(
+        id=precedent.id,
+        title=precedent.title,
+        content=precedent.content,
+        ground=None if precedent.verdict == REASONABLE else coded(precedent.verdict, taxonomy),
+        why=precedent.why,
+        similarity=precedent.similarity,
+    )
 
 
 def _state(seen: Seen, taxonomy: Taxonomy) -> dict[str, Any]:

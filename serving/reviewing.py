@@ -20,6 +20,7 @@ from data.records import (
 )
 from data.store import decisions, judgements, orders, reviews
 from data.taxonomy import Taxonomy
+from models.precedents import Nearest
 from serving import wording
 from serving.desk import Desk
 from serving.review_messages import JudgementMessage, Urgency
@@ -78,6 +79,13 @@ def carrying(desk: Desk, seen: Seen) -> tuple[Span, ...]:
         return ()
     found = desk.triage.explain(seen.text.title, seen.text.content, seen.decision.decision)
     return () if found is None else found.spans
+
+
+def precedents(desk: Desk, seen: Seen) -> Nearest:
+    """The labelled orders most like this one, for whoever may see the decision; it runs the model too."""
+    if seen.text is None or seen.decision is None:
+        return Nearest()
+    return desk.triage.nearest(seen.text.title, seen.text.content, seen.decision.decision)
 
 
 def claim(conn: Connection, desk: Desk, review_id: str, caller: Caller, version: int | None) -> Seen:

@@ -13,6 +13,7 @@ from training.behaviours import Capability, table
 from training.flags import FlagFigures
 from training.graphs import ServedGraph
 from training.metrics import Metrics
+from training.precedents import PrecedentFigures
 from training.promises import Crossed
 from training.read_messages import ReadMessages
 from training.recipe import Recipe
@@ -49,6 +50,7 @@ class CardFacts:
     encoder_alone: Metrics | None
     flags: Mapping[str, FlagFigures]
     read: ReadMessages | None
+    precedents: PrecedentFigures | None
     real_orders: int
     recall_within: tuple[float | None, float | None]
     crossed: Crossed | None
@@ -101,6 +103,7 @@ def write_card(facts: CardFacts) -> str:
             *_flags(facts.flags),
             "",
             *_read(facts.read),
+            *_precedents(facts.precedents),
             "## Behaviours",
             "",
             "Twins and directions are written by hand and train nothing; invariances are tried on orders of",
@@ -156,6 +159,19 @@ def _read(read: ReadMessages | None) -> Iterable[str]:
     yield "0.973 of subjects of such messages."
     yield ""
     yield from _flags(read.flags)
+    yield ""
+
+
+def _precedents(figures: PrecedentFigures | None) -> Iterable[str]:
+    if figures is None:
+        return
+    yield "What the nearest precedent of its own side, among the orders that trained, shares with an order of"
+    yield "the test region:"
+    yield ""
+    yield "| shared | nearest by the encoder | by TF-IDF |"
+    yield "|---|---|---|"
+    yield f"| the subject | {figures.subject:.3f} | {figures.subject_by_words:.3f} |"
+    yield f"| the ground, of unreasonable orders | {figures.ground:.3f} | {figures.ground_by_words:.3f} |"
     yield ""
 
 

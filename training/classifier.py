@@ -29,11 +29,15 @@ class PooledClassifier(BertPreTrainedModel):  # type: ignore[no-untyped-call]
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
     ) -> SequenceClassifierOutput:
         """`logits` (batch, labels) from (batch, tokens) ids, mask and segments."""
+        pooled = self.pooled(input_ids, attention_mask, token_type_ids)
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """(batch, 2 * width): what the head scores."""
         states = self.bert(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state
         there = attention_mask.unsqueeze(-1).to(states.dtype)
         mean = (states * there).sum(1) / there.sum(1)
         highest = (states + (1 - there) * _LOWEST).amax(1)
-        pooled = torch.cat([mean, highest], dim=-1)
-        return SequenceClassifierOutput(logits=self.classifier(self.dropout(pooled)))
+        return torch.cat([mean, highest], dim=-1)

@@ -123,14 +123,12 @@ def real_orders(folder: Path) -> list[Reading]:
     return [read_text("", row["content"]).reading for row in _rows(path)] if path.exists() else []
 
 
-def messages_digest(folder: Path) -> str:
-    """Hex SHA-256 over the files that `real_messages` reads; raises NotFound as it does."""
+def examples_digest(examples: Iterable[Example]) -> str:
+    """Hex SHA-256 of what is learned from: the texts as the model reads them, and their labels."""
     digest = hashlib.sha256()
-    for name in MESSAGES:
-        try:
-            digest.update((folder / name).read_bytes())
-        except FileNotFoundError as error:
-            raise _missing(name) from error
+    for each in examples:
+        fields = (each.reading.title, each.reading.content, sorted(each.labels.items()), each.flags)
+        digest.update(f"{fields} {each.pair} {each.weak} {each.real}\n".encode())
     return digest.hexdigest()
 
 

@@ -22,18 +22,18 @@ OPSET = 18
 _QUANTIZER = {"DefaultTensorType": onnx.TensorProto.FLOAT}
 
 
-class _Logits(nn.Module):
-    """The graph's signature: (batch, tokens) ids, mask and segments in, (batch, scores) out."""
+class _Graph(nn.Module):
+    """(batch, tokens) ids, mask, segments in; (batch, labels) scores and (batch, 2 * width) states out."""
 
     def __init__(self, model: PooledClassifier) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        logits: Tensor = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).logits
-        return logits
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        state = self.model.pooled(input_ids, attention_mask, token_type_ids)
+        return self.model.classifier(state), state
 
 
 def load_classifier(folder: Path) -> PooledClassifier:
@@ -54,7 +54,7 @@ def export(folder: Path, out: Path) -> tuple[Path, Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     plain, small = out / "fp32.onnx", out / "int8.onnx"
-    wrapped = _Logits(load_classifier(folder)).eval()
+    wrapped = _Graph(load_classifier(folder)).eval()
     # Three tensors, not one thrice: inputs that alias each other become a single input of the graph.
     examples = tuple(torch.ones(2, 16, dtype=torch.int64) for _ in range(3))
     batch, tokens = torch.export.Dim("batch", min=1, max=512), torch.export.Dim("tokens", min=2, max=512)
@@ -70,7 +70,7 @@ def export(folder: Path, out: Path) -> tuple[Path, Path]:
             dynamo=True,
             opset_version=OPSET,
             input_names=["input_ids", "attention_mask", "token_type_ids"],
-            output_names=["logits"],
+            output_names=["logits", "state"],
             dynamic_shapes=(axes, axes, axes),
             verbose=False,
         )

@@ -146,6 +146,13 @@ class NgramPlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class PrecedentPlan:
+    """What a reviewer is shown beside a decision: the orders that trained, in so many `dimensions` each."""
+
+    dimensions: Count
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class CertificatePlan:
     """The promised bounds: shares of orders that a threshold may get wrong, at a joint confidence.
 
@@ -189,7 +196,7 @@ class Recipe:
 
     `encoder` is the folder of a Chinese BERT, ours or anybody's; relative to the project's root.
     With `readings`, what readers decided about real messages trains; it always calibrates.
-    Without `ngrams` the encoder decides alone.
+    Without `ngrams` the encoder decides alone; without `precedents` reviewers are shown none.
     """
 
     name: Name
@@ -200,6 +207,7 @@ class Recipe:
     finetune: FinetunePlan
     certificate: CertificatePlan
     ngrams: NgramPlan | None = None
+    precedents: PrecedentPlan | None = None
 
     def digest(self, *parts: str) -> str:
         """SHA-256 over the seed and the named parts: what a stage depends on in the recipe."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from data.canonical import CANONICAL_VERSION
-from data.corpus.labels import as_line, read_folder
-from data.corpus.readings import READINGS, read_readings
+from data.corpus.labels import read_folder
+from data.corpus.readings import read_readings
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
 from data.masking import MASKING_VERSION
 from data.settings import ROOT
@@ -24,6 +23,7 @@ from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
 from models.char_ngrams import CharNgrams, read_char_ngrams
 from models.encoder_classifier import EncoderClassifier
+from models.precedents import Precedents
 from models.rules import Rules
 from training import baseline
 from training.behaviours import judge_of, read_suite, run_suite
@@ -35,8 +35,8 @@ from training.examples import (
     Example,
     LabelSlices,
     authored,
+    examples_digest,
     held_back,
-    messages_digest,
     real_messages,
     real_orders,
 )
@@ -46,6 +46,7 @@ from training.flags import flag_figures, flag_threshold
 from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.plots import Costs, draw_plots
+from training.precedents import PrecedentFigures, fit_precedents, precedent_figures, states_of
 from training.promises import crossed, promised
 from training.public_record import write_public_record
 from training.read_messages import read_flags, read_messages
@@ -79,10 +80,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     messages, kept = _messages(recipe, external, taxonomy) if weak else ([], [])
     examples = [*authored(snapshot.train, taxonomy), *messages]
     labels = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
-    learned_from = (
-        f"{recipe.certificate.real_share} {_texts(snapshot)} {MASKING_VERSION} {labels} "
-        f"{messages_digest(external) if weak else ''}{_readings_digest() if recipe.readings else ''}"
-    )
+    learned_from = f"{labels} {examples_digest(examples)}"
     classifier = stages.once(
         "classifier",
         f"{recipe.digest('finetune')} {folder_digest(encoder)} {learned_from}",
@@ -98,9 +96,10 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     model = EncoderClassifier(bundle)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
     of_kept = predictions(model, [each.reading for each in kept])
+    precedents, precedent_facts = _precedents(recipe, model, snapshot)
     flags = {
-        code: flag_threshold((calibration.flags[:, place], calibration.raised[:, place]), of_messages)
-        for place, (code, of_messages) in enumerate(
+        code: flag_threshold((calibration.flags[:, place], calibration.raised[:, place]), messages_flagged)
+        for place, (code, messages_flagged) in enumerate(
             zip(taxonomy.flag_codes, read_flags(kept, of_kept, taxonomy), strict=True)
         )
     }
@@ -134,6 +133,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             for place, code in enumerate(taxonomy.flag_codes)
         },
         read=read_messages(kept, of_kept, flags, taxonomy),
+        precedents=precedent_facts,
         recall_within=(_recall_within(test, ours), _recall_within(test, theirs)),
         crossed=crossed(promise, test, p_real),
         slices=slices(test.orders, test.p_unreasonable, p_real),
@@ -154,6 +154,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         {
             bundles.GRAPH: bundle.graph,
             **({bundles.NGRAMS: bundle.ngrams} if bundle.ngrams else {}),
+            **({bundles.PRECEDENTS: precedents.content()} if precedents else {}),
             bundles.TOKENIZER: bundle.tokenizer.encode(),
             bundles.SETTINGS: _json(
                 {
@@ -194,17 +195,22 @@ def _ngrams(
     return read_char_ngrams((at / bundles.NGRAMS).read_bytes(), labels.width)
 
 
+def _precedents(
+    recipe: Recipe, model: EncoderClassifier, snapshot: Snapshot
+) -> tuple[Precedents | None, PrecedentFigures | None]:
+    plan = recipe.precedents
+    if plan is None:
+        return None, None
+    trained, test = (states_of(model, part) for part in (snapshot.train, snapshot.test))
+    precedents = fit_precedents(trained, snapshot.train, plan.dimensions, recipe.seed)
+    return precedents, precedent_figures(precedents, snapshot.train, test, snapshot.test)
+
+
 def _frozen(recipe: Recipe, taxonomy: Taxonomy, out: Path) -> Snapshot:
     shutil.rmtree(out, ignore_errors=True)  # frozen anew: the same labels give the same bytes
     split = Split(recipe.split.train, recipe.split.calibration, recipe.split.test)
     freeze(read_folder(taxonomy), split, out, taxonomy)
     return read_snapshot(out, taxonomy)
-
-
-def _texts(snapshot: Snapshot) -> str:
-    """What the stages read of a snapshot; its digest moves with a policy's wording too, which they do not."""
-    lines = "".join(map(as_line, snapshot.train))
-    return f"{hashlib.sha256(lines.encode()).hexdigest()} {CANONICAL_VERSION}"
 
 
 def _recall_within(test: Scored, costs: Costs) -> float | None:
@@ -230,10 +236,6 @@ def _messages(recipe: Recipe, external: Path, taxonomy: Taxonomy) -> tuple[list[
     read = real_messages(external, taxonomy, read_readings())
     training = read if recipe.readings else real_messages(external, taxonomy)
     return held_back(training, share)[0], held_back(read, share)[1]
-
-
-def _readings_digest() -> str:
-    return hashlib.sha256(READINGS.read_bytes()).hexdigest()
 
 
 def _figures(path: Path) -> dict[str, Any]:

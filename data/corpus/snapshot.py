@@ -27,8 +27,9 @@ class Split:
     """Which regions go where; a region is never divided, because its writer's habits would leak."""
 
     train: tuple[str, ...] = (
-        *("w1", "w2", "w5", "w6", "w7", "w8", "w9", "w10", "w11", "w12", "w14", "w15", "w16", "w17"),
-        *("w19", "w22", "w23", "w24", "w25", "w26", "w27", "w28"),
+        *("w1", "w2", "w5", "w6", "w7", "w8", "w9", "w10", "w11", "w12", "w14", "w15", "w16", "w17", "w19"),
+        *("w22", "w23", "w24", "w25", "w26", "w27", "w28"),
+        *("w29", "w30", "w31", "w32", "w33", "w34", "w35", "w36"),
     )
     calibration: tuple[str, ...] = ("w3", "w20", "w21")
     test: tuple[str, ...] = ("w4", "w13", "w18")

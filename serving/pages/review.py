@@ -57,6 +57,15 @@ def get_review(review_id: ReviewId, desk: DeskDep, visitor: Reader) -> Response:
     return _show(desk, visitor, review_id, None, None)
 
 
+@router.get("/{review_id}/lease")
+def get_lease(review_id: ReviewId, desk: DeskDep, visitor: Reader) -> Response:
+    """How long it is still held: what the open page asks for anew, so it must not run the model."""
+    with desk.database.reading() as conn:
+        seen = reviewing.look(conn, desk, review_id, visitor.caller)
+    page = render("lease.html", visitor, seen=seen, review=seen.review, now=desk.now())
+    return Response(page, media_type="text/html")
+
+
 @router.post("/{review_id}/claim")
 def post_claim(review_id: ReviewId, desk: DeskDep, visitor: Writer) -> Response:
     return _done(
@@ -146,7 +155,7 @@ def _show(
         seen = reviewing.look(conn, desk, review_id, visitor.caller)
     decision = None if seen.decision is None else seen.decision.decision
     hits = () if decision is None else decision.rule_hits
-    carrying, text = reviewing.carrying(desk, seen), seen.text
+    carrying, precedents, text = reviewing.carrying(desk, seen), reviewing.precedents(desk, seen), seen.text
     page = render(
         "review.html",
         visitor,
@@ -155,6 +164,7 @@ def _show(
         order=seen.item.order,
         decision=decision,
         carrying=carrying,
+        precedents=precedents,
         title_segments=None if text is None else segments(text.title, "title", hits, carrying),
         content_segments=None if text is None else segments(text.content, "content", hits, carrying),
         grounds=likeliest(decision),

@@ -60,8 +60,8 @@ def get_review(review_id: ReviewId, desk: DeskDep, caller: Reviewer) -> Response
     """原文在本人领取后可见；系统意见在本人初判后可见。"""
     with desk.database.reading() as conn:
         seen = reviewing.look(conn, desk, review_id, caller)
-    carrying = reviewing.carrying(desk, seen)
-    body = review_message(seen, carrying, desk.taxonomy).model_dump_json().encode()
+    carrying, precedents = reviewing.carrying(desk, seen), reviewing.precedents(desk, seen)
+    body = review_message(seen, carrying, precedents, desk.taxonomy).model_dump_json().encode()
     return Answer(200, body, {"ETag": etag(seen.review.version)}).response()
 
 

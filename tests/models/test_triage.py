@@ -9,9 +9,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from data.records import Prediction, Reading
 from data.taxonomy import Taxonomy
@@ -19,6 +21,8 @@ from models import bundle
 from models.bundle import Bundle, read_bundle
 from models.classifier import Classifier, NonFinite
 from models.encoder_classifier import EncoderClassifier
+from models.onnx_runtime import OnnxRuntime
+from models.precedents import Nearest, read_precedents
 from models.rules import Rules
 from models.triage import Triage, open_triage
 from tests.models import tiny_bundle
@@ -42,7 +46,8 @@ def opened(tiny: Bundle, taxonomy: Taxonomy, rules: Rules) -> Iterator[Opened]:
 
     def make(classifier: Classifier | None = None, deadline_s: float | None = None) -> Triage:
         chosen = classifier or EncoderClassifier(tiny)
-        made.append(Triage(chosen, tiny, None, taxonomy, rules, deadline_s=deadline_s))
+        precedents = read_precedents(tiny.precedents)
+        made.append(Triage(chosen, tiny, None, taxonomy, rules, deadline_s=deadline_s, precedents=precedents))
         return made[-1]
 
     yield make
@@ -201,6 +206,28 @@ def test_an_explanation_that_fails_or_lasts_is_left_out(opened: Opened, tiny: Bu
         assert opened(Slow(), 0.01).explain("", content, decision) is None
     finally:
         release.set()
+
+
+def test_precedents_come_from_the_model_that_decided(opened: Opened) -> None:
+    content = "法院裁定不算数，请派人来修。"
+    triage = opened()
+    decision = triage.decide("", content, NOW)
+    nearest = triage.nearest("", content, decision)
+    assert [each.id for each in (*nearest.reasonable, *nearest.unreasonable)] == ["t1", "t2"]
+    newer = replace(decision, versions=replace(decision.versions, bundle="sha256:another"))
+    for other in (newer, replace(decision, source="rules")):
+        assert triage.nearest("", content, other) == Nearest()
+
+
+def test_precedents_that_cannot_be_found_are_left_out(opened: Opened, tiny: Bundle) -> None:
+    content = "法院裁定不算数，请派人来修。"
+
+    class WithoutState(OnnxRuntime):
+        def state(self, ids: Sequence[int], segments: Sequence[int]) -> NDArray[np.float32]:
+            raise ValueError("a graph that gives none")
+
+    triage = opened(EncoderClassifier(tiny, WithoutState(tiny.graph)))
+    assert triage.nearest("", content, triage.decide("", content, NOW)) == Nearest()
 
 
 def test_a_city_s_base_rate_moves_probabilities_and_thresholds_together(

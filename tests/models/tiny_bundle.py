@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from data.taxonomy import Taxonomy
 from models import bundle
+from models.precedents import Precedent, Precedents, deflated, directions, packed
 from training.vocabulary import build_tokenizer, piece_id
 
 ALARM_MARK = "火"  # the one that raises the emergency flag
@@ -45,6 +46,7 @@ def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, alarm: int, *, poison:
         helper.make_node("ReduceSum", ["weights", "tokens"], ["count"], keepdims=0),
         helper.make_node("Div", ["sum", "count"], ["mean"]),
         helper.make_node("Add", ["mean", "poison"], ["logits"]),
+        helper.make_node("Identity", ["mean"], ["state"]),
     ]
     inputs = [
         helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
@@ -61,7 +63,10 @@ def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, alarm: int, *, poison:
             nodes,
             "tiny",
             inputs,
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", width])],
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
+                for name in ("logits", "state")
+            ],
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         ),
         opset_imports=[helper.make_opsetid("", 18)],
@@ -69,6 +74,21 @@ def graph(taxonomy: Taxonomy, vocabulary: int, mark: int, alarm: int, *, poison:
     )
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def precedents(taxonomy: Taxonomy) -> bytes:
+    """One order on either side; a text is like the one whose verdict it votes for."""
+    width = sum(map(len, taxonomy.groups.values())) + len(taxonomy.flags)
+    orders = [
+        Precedent("t1", "路灯", "路灯坏了，请派人来修。", "reasonable", "设施坏了，归市政管", 1.0),
+        Precedent("t2", "不服裁定", "法院裁定不算数，请改判。", "legal_route", "要求改变生效裁定", 1.0),
+    ]
+    states = np.zeros((len(orders), width), dtype=np.float32)
+    for row, order in enumerate(orders):
+        states[row, taxonomy.verdicts.index(order.verdict)] = 1.0
+    centre, projection = np.zeros(width, dtype=np.float32), np.eye(width, dtype=np.float32)
+    vectors = packed(directions(states, centre, projection))
+    return Precedents(centre, projection, vectors, np.array([False, True]), deflated(orders)).content()
 
 
 def files(taxonomy: Taxonomy, *, poison: float = 0.0) -> dict[str, bytes]:
@@ -84,6 +104,7 @@ def files(taxonomy: Taxonomy, *, poison: float = 0.0) -> dict[str, bytes]:
     certificate = {"decline": {"threshold": 0.9}, "dispatch": {"threshold": 0.3}}
     return {
         bundle.GRAPH: graph(taxonomy, pieces.get_vocab_size(), mark, alarm, poison=poison),
+        bundle.PRECEDENTS: precedents(taxonomy),
         bundle.TOKENIZER: pieces.to_str().encode(),
         bundle.SETTINGS: json.dumps(settings).encode(),
         bundle.CERTIFICATE: json.dumps(certificate).encode(),

@@ -15,6 +15,7 @@ from data.taxonomy import Taxonomy
 from models import fast_path
 from models.bundle import read_bundle
 from models.encoder_classifier import EncoderClassifier
+from models.precedents import read_precedents
 from models.rules import Rules
 from models.triage import Triage, open_triage
 from tests.models import tiny_bundle
@@ -43,7 +44,14 @@ def tiny_triage(tmp_path_factory: pytest.TempPathFactory, taxonomy: Taxonomy) ->
     folder = tmp_path_factory.mktemp("tiny")
     publishers = tiny_bundle.publish(folder, tiny_bundle.files(taxonomy))
     bundle = read_bundle(folder / "bundle", taxonomy, publishers)
-    triage = Triage(EncoderClassifier(bundle), bundle, None, taxonomy, Rules.load(taxonomy))
+    triage = Triage(
+        EncoderClassifier(bundle),
+        bundle,
+        None,
+        taxonomy,
+        Rules.load(taxonomy),
+        precedents=read_precedents(bundle.precedents),
+    )
     yield triage
     triage.close()
 

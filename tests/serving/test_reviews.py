@@ -292,6 +292,25 @@ def test_what_carries_the_verdict_is_shown_after_judging_only(
     assert content[clause["start"] : clause["end"]] == "法院裁定不算数，"
 
 
+def test_precedents_of_both_sides_are_shown_after_judging_only(
+    database: Database, tiny_triage: Triage, opened: Opened
+) -> None:
+    service = opened(database, tiny_triage)
+    order = an_order(title="", content="法院裁定不算数，请派人来修。")
+    decision = service.caller("intake").post("/v1/orders", json=order).json()
+    place = f"/v1/reviews/{decision['review_id']}"
+    reviewer = service.caller("reviewer")
+    fence = claimed(service, decision["review_id"], reviewer)
+    assert reviewer.get(place).json()["precedents"] == {"reasonable": [], "unreasonable": []}
+    reviewer.post(f"{place}/judgement", json=adverse(fence))
+    shown = reviewer.get(place).json()["precedents"]
+    (fair,), (unfair,) = shown["reasonable"], shown["unreasonable"]
+    assert (fair["id"], fair["ground"]) == ("t1", None)
+    assert unfair["ground"] == {"code": "legal_route", "name": "须经法定途径"}
+    assert unfair["why"] == "要求改变生效裁定"
+    assert unfair["similarity"] > fair["similarity"]
+
+
 def test_a_change_of_mind_needs_its_reason(service: Service) -> None:
     decision = post_urgent(service)
     reviewer = service.caller("reviewer")

@@ -16,8 +16,8 @@ from training.examples import (
     ORDERS,
     Example,
     authored,
+    examples_digest,
     held_back,
-    messages_digest,
     real_messages,
     real_orders,
 )
@@ -49,21 +49,28 @@ def test_messages_are_weakly_reasonable_masked_and_come_once(taxonomy: Taxonomy,
 
 
 def test_missing_files_and_unknown_subjects_are_refused(taxonomy: Taxonomy, tmp_path: Path) -> None:
-    for call in (lambda: real_messages(tmp_path, taxonomy), lambda: messages_digest(tmp_path)):
-        with pytest.raises(NotFound, match="messages_missing"):
-            call()
+    with pytest.raises(NotFound, match="messages_missing"):
+        real_messages(tmp_path, taxonomy)
     write(tmp_path / MESSAGES[0], {"title": "", "content": "路灯", "subject": "weather"})
     write(tmp_path / MESSAGES[1])
     with pytest.raises(BadInput, match="subject_unknown"):
         real_messages(tmp_path, taxonomy)
 
 
-def test_the_digest_moves_with_the_files(tmp_path: Path) -> None:
-    for name in MESSAGES:
-        write(tmp_path / name, {"content": "甲"})
-    before = messages_digest(tmp_path)
-    write(tmp_path / MESSAGES[1], {"content": "乙"})
-    assert messages_digest(tmp_path) != before
+def test_the_digest_moves_with_whatever_is_learned(taxonomy: Taxonomy) -> None:
+    plain = Example(Reading("路灯", "路灯坏了"), {"verdict": 0, "kind": 1}, flags=(0,))
+    changed = (
+        replace(plain, reading=Reading("路灯", "路灯亮了")),
+        replace(plain, labels={"verdict": 1, "kind": 1}),
+        replace(plain, pair="p1"),
+        replace(plain, flags=()),
+        replace(plain, flags=None),
+        replace(plain, weak=True),
+        replace(plain, real=True),
+    )
+    digests = {examples_digest([each]) for each in (plain, *changed)} | {examples_digest([plain, plain])}
+    assert len(digests) == len(changed) + 2
+    assert examples_digest([replace(plain, labels={"kind": 1, "verdict": 0})]) in digests
 
 
 def test_real_orders_are_read_where_there_are_any(tmp_path: Path) -> None:

@@ -5,42 +5,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.certify import upper_bound
 from training.flags import FlagFigures, flag_figures, flag_threshold
+
+NONE = np.zeros(0), np.zeros(0, dtype=bool)
 
 
 def test_every_true_one_is_found_with_room_to_spare() -> None:
-    p = np.concatenate([[0.9, 0.2], np.zeros(100)])
-    raised = np.array([True, True] + [False] * 100)
-    assert flag_threshold((p, raised)) == pytest.approx(0.125 / 1.125)
+    p = np.concatenate([[0.9, 0.2], np.zeros(200)])
+    raised = np.array([True, True] + [False] * 200)
+    lowest = pytest.approx(0.125 / 1.125)
+    assert flag_threshold((p, raised), NONE) == lowest
+    assert flag_threshold((p[:2], raised[:2]), (p[2:], raised[2:])) == lowest
+    assert flag_threshold((p[1:], raised[1:]), (p[:1], raised[:1])) == lowest
 
 
-def test_no_more_than_two_in_a_hundred_others_are_raised() -> None:
-    p = np.concatenate([[0.01], np.linspace(0.0, 0.4, 100)])
-    raised = np.array([True] + [False] * 100)
-    threshold = flag_threshold((p, raised))
-    assert (p[~raised] >= threshold).sum() == 2
+def test_the_messages_bound_how_many_others_are_raised() -> None:
+    look_alikes = np.full(500, 0.3), np.array([True] + [False] * 499)
+    messages = np.linspace(0.0, 0.4, 1000), np.zeros(1000, dtype=bool)
+    look_alikes[0][0] = 0.01
+    threshold = flag_threshold(look_alikes, messages)
+    through = int((messages[0] >= threshold).sum())
+    assert upper_bound(through, 1000, 0.9) <= 0.02 < upper_bound(through + 1, 1000, 0.9)
+    assert threshold > 0.3
 
 
-def test_the_bound_holds_in_each_population() -> None:
-    quiet = np.concatenate([[0.01], np.zeros(100)]), np.array([True] + [False] * 100)
-    loud = np.linspace(0.0, 0.4, 100), np.zeros(100, dtype=bool)
-    assert flag_threshold(quiet) < 0.01
-    threshold = flag_threshold(quiet, loud)
-    assert (loud[0] >= threshold).sum() == 2
+def test_look_alikes_bound_it_where_no_messages_were_read() -> None:
+    p = np.concatenate([[0.01], np.linspace(0.0, 0.4, 1000)])
+    raised = np.array([True] + [False] * 1000)
+    threshold = flag_threshold((p, raised), NONE)
+    assert 10 < (p[~raised] >= threshold).sum() < 20
 
 
 def test_without_a_true_one_the_threshold_is_one_half() -> None:
-    assert flag_threshold((np.full(50, 0.1), np.zeros(50, dtype=bool))) == 0.5
+    assert flag_threshold((np.full(50, 0.1), np.zeros(50, dtype=bool)), NONE) == 0.5
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=200),
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=300),
+    st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=300),
 )
-def test_the_threshold_is_a_probability_that_keeps_its_bound(rows: list[tuple[float, bool]]) -> None:
-    p = np.array([score for score, _ in rows])
-    raised = np.array([truth for _, truth in rows])
-    threshold = flag_threshold((p, raised))
+def test_the_threshold_is_a_probability_that_keeps_its_bound(
+    look_alikes: list[tuple[float, bool]], messages: list[tuple[float, bool]]
+) -> None:
+    parts = [
+        (np.array([score for score, _ in rows]), np.array([truth for _, truth in rows], dtype=bool))
+        for rows in (look_alikes, messages)
+    ]
+    threshold = flag_threshold(*parts)
     assert 0 <= threshold <= 0.5
+    p, raised = parts[1] if messages else parts[0]
     if threshold < 0.5:
         assert (p[~raised] >= threshold).sum() <= 0.02 * max(1, (~raised).sum())
 

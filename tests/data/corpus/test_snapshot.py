@@ -55,7 +55,11 @@ def test_committed_labels_freeze_by_region_without_loss(tmp_path: Path, taxonomy
     orders = read_folder(taxonomy)
     manifest = freeze(orders, Split(), tmp_path, taxonomy)
     snapshot = read_snapshot(tmp_path, taxonomy)
-    assert [len(part) for part in (snapshot.train, snapshot.calibration, snapshot.test)] == [9404, 1456, 1224]
+    assert [len(part) for part in (snapshot.train, snapshot.calibration, snapshot.test)] == [
+        11756,
+        1456,
+        1224,
+    ]
     assert {each.region for each in snapshot.test} == set(Split().test)
     assert {each.region for each in snapshot.calibration} == set(Split().calibration)
     assert manifest.near_duplicates == ()

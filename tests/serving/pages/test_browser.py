@@ -178,7 +178,7 @@ def test_a_claim_that_runs_out_is_told_and_leaves_what_was_typed(live: Live, chr
     page.get_by_role("button", name="领取").click()
     page.get_by_label("判断的理由").fill("写到一半")
     live.site.clock.forward(timedelta(minutes=20))
-    _renew(page, f"/review/{review_id}", "#lease")
+    _renew(page, f"/review/{review_id}/lease", "#lease")
     gone.wait_for()
     assert page.get_by_label("判断的理由").input_value() == "写到一半"
     assert complaints == []
