@@ -7,15 +7,29 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from data.records import Decision, Review, ReviewStatus
 from data.store import judgements
+from data.store.tables import FINISHED, UNFINISHED, reviews
 from data.store.tables import judgements as judgement_rows
-from data.store.tables import reviews
 
-UNFINISHED = ("open", "claimed", "judged")
 HELD = ("claimed", "judged")
+# Written out, not bound: a partial index serves only a query that says so in the same words.
+_UNFINISHED, _FINISHED = (
+    reviews.c.status.in_([literal_column(f"'{status}'") for status in statuses])
+    for statuses in (UNFINISHED, FINISHED)
+)
 
 URGENT, VULNERABLE, DEGRADED, ROUTINE = 0, 10, 20, 30
 
@@ -42,13 +56,13 @@ def select_reviews() -> Select[*tuple[Any, ...]]:
 def in_status(status: ReviewStatus | None, now: datetime) -> ColumnElement[bool]:
     """None: all that are not finished."""
     if status is None:
-        return reviews.c.status.in_(UNFINISHED)
+        return _UNFINISHED
     if status == "open":
         lapsed = and_(reviews.c.status.in_(HELD), reviews.c.lease_until <= now)
-        return or_(reviews.c.status == "open", lapsed)
+        return and_(_UNFINISHED, or_(reviews.c.status == "open", lapsed))
     if status in HELD:
-        return and_(reviews.c.status == status, reviews.c.lease_until > now)
-    return reviews.c.status == status
+        return and_(_UNFINISHED, reviews.c.status == status, reviews.c.lease_until > now)
+    return and_(_FINISHED, reviews.c.status == status)
 
 
 def read(row: Row[*tuple[Any, ...]], now: datetime) -> Review:
@@ -79,7 +93,7 @@ def close(conn: Connection, order_ids: Sequence[str]) -> list[str]:
 
     The caller's own leaf names them.
     """
-    query = select(reviews.c.id).where(reviews.c.order_id.in_(order_ids), reviews.c.status.in_(UNFINISHED))
+    query = select(reviews.c.id).where(reviews.c.order_id.in_(order_ids), _UNFINISHED)
     closed = list(conn.execute(query.order_by(reviews.c.id)).scalars())
     conn.execute(
         update(reviews)

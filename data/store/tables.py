@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -101,6 +103,9 @@ decisions = Table(
     Index(None, "order_id"),
 )
 
+UNFINISHED: Final = ("open", "claimed", "judged")
+FINISHED: Final = ("resolved", "superseded")
+
 reviews = Table(
     "reviews",
     metadata,
@@ -122,7 +127,14 @@ reviews = Table(
     UniqueConstraint("decision_id"),
     CheckConstraint("status IN ('open', 'claimed', 'judged', 'resolved', 'superseded')", name="status"),
     Index(None, "order_id"),
-    Index("ix_reviews_queue", "priority", "opened_at", "id"),
+    # Two, so that finished reviews, which pile up, cost the queue of the others nothing.
+    *(
+        Index(name, "priority", "opened_at", "id", sqlite_where=those, postgresql_where=those)
+        for name, those in (
+            ("ix_reviews_unfinished", text(f"status IN {UNFINISHED}")),
+            ("ix_reviews_finished", text(f"status IN {FINISHED}")),
+        )
+    ),
 )
 
 # One blind judgement per reviewer and review: a second reviewer never overwrites a first one's.

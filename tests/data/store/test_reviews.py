@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from data.errors import BadInput, Conflict, NotFound
-from data.store import audit_log, decisions, judgements, reviews
+from data.store import audit_log, decisions, judgements, review_rows, reviews
 from data.store.tables import to_millis
 from tests.data.store.stories import (
     ADVERSE,
@@ -102,6 +103,23 @@ def test_the_queue_by_status_with_leases_running_out(connection):
     lapsed = reviews.get(connection, given.id, LATER)
     assert (lapsed.status, lapsed.claimed_by, lapsed.lease_until) == ("open", None, None)
     assert lapsed.first_judgement is None
+
+
+@pytest.mark.parametrize("status", [None, "open", "claimed", "judged", "resolved", "superseded"])
+def test_what_is_finished_costs_the_queue_nothing(connection, status):
+    resolved(connection)
+    opened(connection)
+    waiting = review_rows.in_status(status, NOW)
+    query = review_rows.select_reviews().where(waiting).order_by("priority", "opened_at", "id").limit(50)
+    compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL enable_seqscan = off"))  # a handful of rows needs no index
+        explain = "EXPLAIN"
+    else:
+        explain = "EXPLAIN QUERY PLAN"
+    plan = "\n".join(str(row) for row in connection.execute(text(f"{explain} {compiled}")))
+    finished = status in ("resolved", "superseded")
+    assert ("ix_reviews_finished" if finished else "ix_reviews_unfinished") in plan
 
 
 def test_a_claim_is_a_lease_with_a_fence(connection):
