@@ -18,6 +18,6 @@ from data.errors import BadInput, Conflict, Fault, MingbianError, NotAllowed, No
     ],
 )
 def test_an_error_crosses_processes_whole(error: MingbianError) -> None:
-    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), vars(copy)) == (type(error), vars(error))
     assert str(copy) == str(error) == f"{error.code}: {error.detail}"

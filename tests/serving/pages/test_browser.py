@@ -117,6 +117,8 @@ def test_an_order_goes_through_all_hands(
     page.get_by_label("判断的理由").fill("路灯一事可以派单。")
     page.get_by_role("button", name="提交初判").click()
     page.get_by_role("heading", name="对照").first.wait_for()
+    page.get_by_role("region", name="参照样例").get_by_text("要求改变生效裁定").click()
+    page.get_by_text("法院裁定不算数，请改判。").wait_for()
     picture(page, f"compare-{suffix}")
 
     page.get_by_text("不合理", exact=True).last.click()

@@ -92,6 +92,34 @@ def test_keeping_one_s_judgement_needs_nothing_typed(site: Site) -> None:
     assert (last.source, last.ground) == ("person", "legal_route")
 
 
+def test_precedents_of_both_sides_stand_beside_the_comparison(site: Site) -> None:
+    browser, _, review_id = claimed(site)
+    assert "参照样例" not in browser.get(f"/review/{review_id}").text
+    act(browser, review_id, "judgement", **REASONABLE)
+    words = words_of(browser.get(f"/review/{review_id}").text)
+    assert "虚构工单，不是真实案件" in words
+    assert words.index("设施坏了，归市政管") < words.index("要求改变生效裁定")
+    assert "相似度" in words
+
+
+def test_the_lease_is_renewed_without_the_model(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser, _, review_id = claimed(site)
+    act(browser, review_id, "judgement", **REASONABLE)
+
+    def asked(*_: object) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(site.triage, "explain", asked)
+    monkeypatch.setattr(site.triage, "nearest", asked)
+    part = browser.get(f"/review/{review_id}/lease")
+    assert part.status_code == 200
+    assert "还剩" in words_of(part.text)
+    assert "<html" not in part.text
+    assert list(forms_of(part.text)) == [f"/review/{review_id}/release"]
+    site.clock.forward(timedelta(hours=1))
+    assert "领取已到期" in browser.get(f"/review/{review_id}/lease").text
+
+
 def test_before_judging_a_page_is_the_same_whatever_the_model_concluded(site: Site) -> None:
     """Two orders with the same words, judged oppositely by a model, must look alike in every byte."""
     template = site.triage.decide("对判决不服", ADVERSE, site.clock())
