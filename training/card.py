@@ -154,7 +154,8 @@ def _read(read: ReadMessages | None) -> Iterable[str]:
     if read is None:
         return
     kind = f"kind accuracy {read.kind_accuracy:.3f}, macro-F1 {read.kind_macro_f1:.3f}"
-    yield f"On {read.messages} real messages that one reader labelled and that trained nothing: {kind};"
+    yield f"On {read.messages} real messages that one reader labelled; they trained no weights and only set"
+    yield f"temperatures, the n-grams' share and the flags' thresholds: {kind};"
     yield f"subject accuracy {read.subject_accuracy:.3f}. Two careful readers agree on 0.949 of kinds and"
     yield "0.973 of subjects of such messages."
     yield ""
@@ -212,7 +213,8 @@ def _encoder(facts: CardFacts) -> list[str]:
     if facts.bundle.ngrams:
         lines += [
             "Beside it a linear model scores runs of one to four characters; both scores are added, weighted",
-            "and scaled as the calibration part makes its labels likeliest.",
+            "and scaled as they make the labels of the calibration part likeliest, and for kind, subject and",
+            "flags those of read messages too.",
         ]
     return lines
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -12,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from data.corpus.labels import LabelledOrder
-from data.corpus.snapshot import Snapshot
-from data.masking import read_text
 from data.records import Thresholds
 from data.taxonomy import Taxonomy
 from models.bundle import Bundle
 from models.char_ngrams import CharNgrams
 from models.encoder_classifier import EncoderClassifier
 from training.calibrate import fit_flag_temperature, fit_temperature
-from training.evaluate import score
+from training.evaluate import predictions
+from training.examples import Example
 from training.recipe import Recipe
 from training.second_opinion import fit_flags_opinion, fit_second_opinion
 
@@ -46,29 +45,44 @@ def unfitted(recipe: Recipe, tokenizer: Tokenizer, taxonomy: Taxonomy) -> Bundle
 
 
 def fitted(
-    plain: Bundle, ngrams: CharNgrams | None, snapshot: Snapshot, taxonomy: Taxonomy
+    plain: Bundle,
+    ngrams: CharNgrams | None,
+    orders: Sequence[Example],
+    messages: Sequence[Example],
+    taxonomy: Taxonomy,
 ) -> tuple[Bundle, Bundle]:
     """(what is shipped, the encoder alone), both calibrated; one and the same without n-grams.
 
+    The verdict is fitted to authored orders alone: messages know no unreasonable ones. Kind, subject and
+    flags are fitted to both, since they are said of messages in the end.
+
     Args:
         plain: a bundle with a graph and temperatures of one.
+        orders, messages: labelled ones that trained nothing, authored and real.
     """
-    orders = snapshot.calibration
-    raw = score(EncoderClassifier(plain), orders, taxonomy)
-    temperatures = {
-        group: fit_temperature(raw.logits[group], targets(orders, group, taxonomy))
-        for group in taxonomy.groups
+    examples = [*orders, *messages]
+    found = predictions(EncoderClassifier(plain), [each.reading for each in examples])
+    rows = {group: len(orders) if group == "verdict" else len(examples) for group in taxonomy.groups}
+    encoder = {
+        group: np.array([each.logits[group] for each in found[: rows.get(group)]])
+        for group in (*rows, "flags")
     }
-    temperatures["flags"] = fit_flag_temperature(raw.logits["flags"], raw.raised)
+    true = {
+        group: np.array([each.labels[group] for each in examples[:count]]) for group, count in rows.items()
+    }
+    places = range(len(taxonomy.flags))
+    raised = np.array([[place in (each.flags or ()) for place in places] for each in examples])
+    temperatures = {group: fit_temperature(encoder[group], true[group]) for group in rows}
+    temperatures["flags"] = fit_flag_temperature(encoder["flags"], raised)
     alone = replace(plain, temperatures=temperatures)
     if ngrams is None:
         return alone, alone
-    second = _by_group(ngrams, orders, taxonomy)
+    second = _by_group(ngrams, examples, taxonomy)
     opinions = {
-        group: fit_second_opinion(raw.logits[group], second[group], targets(orders, group, taxonomy))
-        for group in taxonomy.groups
+        group: fit_second_opinion(encoder[group], second[group][:count], true[group])
+        for group, count in rows.items()
     }
-    opinions["flags"] = fit_flags_opinion(raw.logits["flags"], second["flags"], raw.raised)
+    opinions["flags"] = fit_flags_opinion(encoder["flags"], second["flags"], raised)
     both = replace(
         plain,
         ngrams=ngrams.content(),
@@ -78,17 +92,11 @@ def fitted(
     return both, alone
 
 
-def targets(orders: tuple[LabelledOrder, ...], group: str, taxonomy: Taxonomy) -> NDArray[np.int64]:
-    """(orders,): the place of each one's true code."""
-    codes = taxonomy.groups[group]
-    return np.array([codes.index(getattr(order, group)) for order in orders])
-
-
 def _by_group(
-    ngrams: CharNgrams, orders: tuple[LabelledOrder, ...], taxonomy: Taxonomy
+    ngrams: CharNgrams, examples: Sequence[Example], taxonomy: Taxonomy
 ) -> dict[str, NDArray[np.float64]]:
-    """Per label group, and under "flags", (orders, codes) scores."""
-    scores = np.array([ngrams.scores(read_text(order.title, order.content).reading) for order in orders])
+    """Per label group, and under "flags", (examples, codes) scores."""
+    scores = np.array([ngrams.scores(each.reading) for each in examples])
     sizes = {group: len(codes) for group, codes in taxonomy.groups.items()} | {
         "flags": len(taxonomy.flag_codes)
     }

@@ -92,7 +92,13 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     empty = unfitted(recipe, tokenizer, taxonomy)
     judged = [*snapshot.calibration, *snapshot.test]
     graph = served_graph(classifier, empty, tokenizer, judged, folder / "graphs")
-    bundle, encoder_alone = fitted(replace(empty, graph=graph.content), ngrams, snapshot, taxonomy)
+    bundle, encoder_alone = fitted(
+        replace(empty, graph=graph.content),
+        ngrams,
+        authored(snapshot.calibration, taxonomy),
+        [each for each in kept if each.flags is not None],  # the ones that somebody has read
+        taxonomy,
+    )
     model = EncoderClassifier(bundle)
     calibration, test = (score(model, part, taxonomy) for part in (snapshot.calibration, snapshot.test))
     of_kept = predictions(model, [each.reading for each in kept])

@@ -14,6 +14,7 @@ from training.fitted_bundle import unfitted
 from training.flags import FlagFigures
 from training.graphs import ServedGraph
 from training.metrics import Metrics
+from training.precedents import PrecedentFigures
 from training.promises import Crossed
 from training.read_messages import ReadMessages
 from training.recipe import read_recipe
@@ -50,6 +51,7 @@ def facts() -> CardFacts:
         encoder_alone=replace(OURS, verdict_auc=0.9),
         flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
         read=ReadMessages(191, 0.81, 0.62, 0.9, {"emergency": FlagFigures(2, 0.5, 0.01)}),
+        precedents=PrecedentFigures(0.61, 0.72, 0.58, 0.7),
         real_orders=5000,
         recall_within=(0.7, None),
         slices=[Slice("region", "w4", 618, 274, 0.9, 0.4, None, 0.95)],
@@ -71,9 +73,12 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "| contrast pairs ordered rightly | 0.900 | 0.900 | – |" in card
     assert "| expected calibration error of the verdict | 0.031 | | |" in card
     assert "0.1 % of 5000 real orders | 0.700 | | – |" in card
-    assert "labelled and that trained nothing: kind accuracy 0.810, macro-F1 0.620;" in card
+    assert "On 191 real messages that one reader labelled" in card
+    assert "kind accuracy 0.810, macro-F1 0.620;" in card
+    assert "| the subject | 0.610 | 0.580 |" in card
+    assert "| the ground, of unreasonable orders | 0.720 | 0.700 |" in card
     assert "| emergency | 2 | 0.500 | 1.0% |" in card
-    assert card.count("\n| ") == 21
+    assert card.count("\n| ") == 24
 
 
 def test_a_second_opinion_is_told_where_there_is_one() -> None:
