@@ -98,7 +98,7 @@ def write_card(facts: CardFacts) -> str:
             "",
             *_leak(facts.leak),
             "",
-            "Flags by the model alone, on the same orders; the rules raise them too, and either is enough:",
+            "Flags on the same orders. In service the rules raise them too, and either is enough:",
             "",
             *_flags(facts.flags),
             "",
@@ -144,10 +144,13 @@ def _slices(parts: Sequence[Slice]) -> Iterable[str]:
 
 
 def _flags(flags: Mapping[str, FlagFigures]) -> Iterable[str]:
-    yield "| flag | true ones | found | raised wrongly |"
-    yield "|---|---|---|---|"
+    yield "| flag | true ones | found by the model | raised wrongly | found with the rules | raised wrongly |"
+    yield "|---|---|---|---|---|---|"
     for code, flag in flags.items():
-        yield f"| {code} | {flag.raised} | {_shown(flag.recall)} | {flag.false_share:.1%} |"
+        yield (
+            f"| {code} | {flag.raised} | {_shown(flag.recall)} | {flag.false_share:.1%} "
+            f"| {_shown(flag.served_recall)} | {flag.served_false_share:.1%} |"
+        )
 
 
 def _read(read: ReadMessages | None) -> Iterable[str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data.masking import read_text
+from data.records import Reading
+from data.taxonomy import Taxonomy
+from models.rules import Rules
 from training.certify import upper_bound
 
 Flagged = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -19,11 +24,17 @@ _CAUTION = 0.5  # of the odds of the least likely true one: the next true one ma
 
 @dataclass(frozen=True, slots=True)
 class FlagFigures:
-    """How one flag did: of `raised` true ones `recall` was found, and `false_share` of the others flagged."""
+    """How one flag did: of `raised` true ones `recall` was found, and `false_share` of the others flagged.
+
+    The model alone; `served_…` with the rules, either of which raises a flag in service. Recalls are None
+    where no order has the flag.
+    """
 
     raised: int
     recall: float | None
     false_share: float
+    served_recall: float | None
+    served_false_share: float
 
 
 def flag_threshold(look_alikes: Flagged, messages: Flagged) -> float:
@@ -58,10 +69,26 @@ def _floor(others: NDArray[np.float64]) -> float:
     return float(np.nextafter(np.sort(others)[::-1][allowed], 1.0))  # the first of them that must stay below
 
 
-def flag_figures(said: NDArray[np.bool_], raised: NDArray[np.bool_]) -> FlagFigures:
-    """Compare what was said of n orders with the truth; recall is None where no order has the flag."""
+def flag_figures(
+    said: NDArray[np.bool_], by_rules: NDArray[np.bool_], raised: NDArray[np.bool_]
+) -> FlagFigures:
+    """Compare what the model and the rules said of n orders with the truth, each (orders,)."""
+    served = said | by_rules
     return FlagFigures(
         raised=int(raised.sum()),
-        recall=float(said[raised].mean()) if raised.any() else None,
-        false_share=float(said[~raised].mean()) if (~raised).any() else 0.0,
+        recall=_share(said[raised]),
+        false_share=_share(said[~raised]) or 0.0,
+        served_recall=_share(served[raised]),
+        served_false_share=_share(served[~raised]) or 0.0,
     )
+
+
+def flags_by_rules(rules: Rules, readings: Sequence[Reading], taxonomy: Taxonomy) -> NDArray[np.bool_]:
+    """(orders, flags): which flags the rules raise by themselves."""
+    found = [{hit.flag for hit in rules.hits(read_text(each.title, each.content))} for each in readings]
+    rows = [[code in raised for code in taxonomy.flag_codes] for raised in found]
+    return np.array(rows, dtype=np.bool_).reshape(len(rows), len(taxonomy.flags))
+
+
+def _share(of: NDArray[np.bool_]) -> float | None:
+    return float(of.mean()) if len(of) else None

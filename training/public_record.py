@@ -104,8 +104,9 @@ def _promises(facts: CardFacts) -> list[str]:
 
 
 def _flags(facts: CardFacts) -> str:
-    found = [f"{code} {flag.recall:.0%}" for code, flag in facts.flags.items() if flag.recall is not None]
-    return "模型单独找出的保护性标记：" + "，".join(found) if found else "测试地区没有带保护性标记的工单"
+    recalls = {code: flag.served_recall for code, flag in facts.flags.items()}
+    found = [f"{code} {recall:.0%}" for code, recall in recalls.items() if recall is not None]
+    return "规则与模型合计找出：" + "，".join(found) if found else "测试地区没有带标记的工单"
 
 
 def _shown(figure: float | None) -> str:

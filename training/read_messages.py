@@ -9,8 +9,9 @@ import numpy as np
 
 from data.records import Prediction
 from data.taxonomy import Taxonomy
+from models.rules import Rules
 from training.examples import Example
-from training.flags import FlagFigures, Flagged, flag_figures
+from training.flags import FlagFigures, Flagged, flag_figures, flags_by_rules
 from training.metrics import accuracy, macro_f1
 
 
@@ -46,6 +47,7 @@ def read_messages(
     messages: Sequence[Example],
     predictions: Sequence[Prediction],
     thresholds: Mapping[str, float],
+    rules: Rules,
     taxonomy: Taxonomy,
 ) -> ReadMessages | None:
     """Compare what is predicted of the read ones among `messages` with the reader; None where none was read.
@@ -64,12 +66,16 @@ def read_messages(
         for group in ("kind", "subject")
     )
     flagged = zip(taxonomy.flag_codes, read_flags(messages, predictions, taxonomy), strict=True)
+    by_rules = flags_by_rules(rules, [each.reading for each, _ in rows], taxonomy)
     return ReadMessages(
         messages=len(rows),
         kind_accuracy=accuracy(*kinds),
         kind_macro_f1=macro_f1(*kinds),
         subject_accuracy=accuracy(*subjects),
-        flags={code: flag_figures(p >= thresholds[code], raised) for code, (p, raised) in flagged},
+        flags={
+            code: flag_figures(p >= thresholds[code], by_rules[:, place], raised)
+            for place, (code, (p, raised)) in enumerate(flagged)
+        },
     )
 
 

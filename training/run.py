@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import read_folder
 from data.corpus.readings import read_readings
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
-from data.masking import MASKING_VERSION
+from data.masking import MASKING_VERSION, read_text
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
@@ -42,7 +42,7 @@ from training.examples import (
 )
 from training.finetune import finetune
 from training.fitted_bundle import fitted, unfitted
-from training.flags import flag_figures, flag_threshold
+from training.flags import FlagFigures, flag_figures, flag_threshold, flags_by_rules
 from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.plots import Costs, draw_plots
@@ -72,6 +72,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         ArithmeticError: the exported graph does not compute what the model computes.
     """
     taxonomy = load_taxonomy()
+    rules = Rules.load(taxonomy)
     stages = Stages(folder)
     snapshot = _frozen(recipe, taxonomy, folder / "snapshot")
     encoder = ROOT / recipe.encoder
@@ -134,11 +135,8 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             else score(EncoderClassifier(encoder_alone), snapshot.test, taxonomy).metrics()
         ),
         real_orders=len(real),
-        flags={
-            code: flag_figures(test.flags[:, place] >= flags[code], test.raised[:, place])
-            for place, code in enumerate(taxonomy.flag_codes)
-        },
-        read=read_messages(kept, of_kept, flags, taxonomy),
+        flags=_flag_figures(test, flags, rules, taxonomy),
+        read=read_messages(kept, of_kept, flags, rules, taxonomy),
         precedents=precedent_facts,
         recall_within=(_recall_within(test, ours), _recall_within(test, theirs)),
         crossed=crossed(promise, test, p_real),
@@ -178,7 +176,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         },
         {
             "taxonomy": taxonomy.version,
-            "rules": Rules.load(taxonomy).version,
+            "rules": rules.version,
             "canonical": CANONICAL_VERSION,
             "masking": MASKING_VERSION,
             "snapshot": snapshot.digest,
@@ -226,6 +224,18 @@ def _recall_within(test: Scored, costs: Costs) -> float | None:
     return recall_within(
         test.unreasonable, costs.orders, costs.real, false_share=FALSE_FLAGS, real_share=REAL_FLAGS
     )
+
+
+def _flag_figures(
+    test: Scored, thresholds: Mapping[str, float], rules: Rules, taxonomy: Taxonomy
+) -> dict[str, FlagFigures]:
+    readings = [read_text(order.title, order.content).reading for order in test.orders]
+    by_rules = flags_by_rules(rules, readings, taxonomy)
+    said = test.flags >= np.array([thresholds[code] for code in taxonomy.flag_codes])
+    return {
+        code: flag_figures(said[:, place], by_rules[:, place], test.raised[:, place])
+        for place, code in enumerate(taxonomy.flag_codes)
+    }
 
 
 def _leak(parts: Sequence[Scored], p_real: NDArray[np.float64]) -> StyleLeak:

@@ -49,8 +49,11 @@ def facts() -> CardFacts:
         test_calibration_error=0.031,
         baseline=THEIRS,
         encoder_alone=replace(OURS, verdict_auc=0.9),
-        flags={"emergency": FlagFigures(54, 0.98, 0.004), "self_harm": FlagFigures(0, None, 0.0)},
-        read=ReadMessages(191, 0.81, 0.62, 0.9, {"emergency": FlagFigures(2, 0.5, 0.01)}),
+        flags={
+            "emergency": FlagFigures(54, 0.98, 0.004, 0.99, 0.005),
+            "self_harm": FlagFigures(0, None, 0.0, None, 0.001),
+        },
+        read=ReadMessages(191, 0.81, 0.62, 0.9, {"emergency": FlagFigures(2, 0.5, 0.01, 1.0, 0.02)}),
         precedents=PrecedentFigures(0.61, 0.72, 0.58, 0.7),
         real_orders=5000,
         recall_within=(0.7, None),
@@ -63,8 +66,8 @@ def facts() -> CardFacts:
 
 def test_every_figure_stands_beside_the_baseline() -> None:
     card = write_card(facts())
-    assert "| emergency | 54 | 0.980 | 0.4% |" in card
-    assert "| self_harm | 0 | – | 0.0% |" in card
+    assert "| emergency | 54 | 0.980 | 0.4% | 0.990 | 0.5% |" in card
+    assert "| self_harm | 0 | – | 0.0% | – | 0.1% |" in card
     assert "| invariance | politeness | 8 | 2 | 25.0% |" in card
     assert "| region: w4 | 618 | 274 | 0.900 | 0.400 | – | 0.950 |" in card
     assert "**fails**" in card
@@ -77,7 +80,7 @@ def test_every_figure_stands_beside_the_baseline() -> None:
     assert "kind accuracy 0.810, macro-F1 0.620;" in card
     assert "| the subject | 0.610 | 0.580 |" in card
     assert "| the ground, of unreasonable orders | 0.720 | 0.700 |" in card
-    assert "| emergency | 2 | 0.500 | 1.0% |" in card
+    assert "| emergency | 2 | 0.500 | 1.0% | 1.000 | 2.0% |" in card
     assert card.count("\n| ") == 24
 
 

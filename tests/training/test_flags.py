@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.records import Reading
+from data.taxonomy import Taxonomy
+from models.rules import Rules
 from training.certify import upper_bound
-from training.flags import FlagFigures, flag_figures, flag_threshold
+from training.flags import FlagFigures, flag_figures, flag_threshold, flags_by_rules
 
 NONE = np.zeros(0), np.zeros(0, dtype=bool)
 
@@ -59,7 +62,19 @@ def test_the_threshold_is_a_probability_that_keeps_its_bound(
         assert (p[~raised] >= threshold).sum() <= 0.02 * max(1, (~raised).sum())
 
 
-def test_figures_count_each_side() -> None:
+def test_figures_count_each_side_and_what_the_rules_add() -> None:
     said, raised = np.array([True, False, True, False]), np.array([True, True, False, False])
-    assert flag_figures(said, raised) == FlagFigures(2, 0.5, 0.5)
-    assert flag_figures(said[2:], raised[2:]) == FlagFigures(0, None, 0.5)
+    nothing, second = np.zeros(4, dtype=bool), np.array([False, True, False, False])
+    assert flag_figures(said, nothing, raised) == FlagFigures(2, 0.5, 0.5, 0.5, 0.5)
+    assert flag_figures(said, second, raised) == FlagFigures(2, 0.5, 0.5, 1.0, 0.5)
+    assert flag_figures(said, ~nothing, raised) == FlagFigures(2, 0.5, 0.5, 1.0, 1.0)
+    assert flag_figures(said[2:], nothing[2:], raised[2:]) == FlagFigures(0, None, 0.5, None, 0.5)
+
+
+def test_the_rules_raise_flags_by_themselves(taxonomy: Taxonomy) -> None:
+    readings = [Reading("", "我不想活了，现在就站在楼顶"), Reading("路灯", "路灯坏了")]
+    found = flags_by_rules(Rules.load(taxonomy), readings, taxonomy)
+    assert found.shape == (2, len(taxonomy.flags))
+    assert found[0, taxonomy.flag_codes.index("self_harm")]
+    assert not found[1].any()
+    assert flags_by_rules(Rules.load(taxonomy), [], taxonomy).shape == (0, len(taxonomy.flags))

@@ -14,7 +14,7 @@ def test_the_record_says_what_the_card_says_in_chinese() -> None:
     assert "不超过 2.0%（校准中 400 件出现 0 件）" in record
     assert "不经审核直接派单：**没有凭证**" in record
     assert "来源泄漏检验**未通过**" in record
-    assert "emergency 98%" in record
+    assert "规则与模型合计找出：emergency 99%" in record
 
 
 def test_a_gate_that_passes_is_said() -> None:

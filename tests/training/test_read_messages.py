@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from data.records import Prediction, Reading
 from data.taxonomy import Taxonomy
+from models.rules import Rules
 from training.examples import Example
 from training.flags import FlagFigures
 from training.read_messages import read_messages
@@ -36,9 +37,9 @@ def test_only_read_messages_are_compared(taxonomy: Taxonomy) -> None:
         prediction(taxonomy, "report", "land", 0.9),
         prediction(taxonomy, "help", "health", 0.9),
     ]
-    read = read_messages(messages, said, thresholds, taxonomy)
+    read = read_messages(messages, said, thresholds, Rules.load(taxonomy), taxonomy)
     assert read is not None
     assert (read.messages, read.kind_accuracy, read.subject_accuracy) == (2, 0.5, 1.0)
-    assert read.flags[taxonomy.flag_codes[0]] == FlagFigures(1, 1.0, 1.0)
-    assert read.flags[taxonomy.flag_codes[1]] == FlagFigures(0, None, 0.0)
-    assert read_messages(messages[2:], said[2:], thresholds, taxonomy) is None
+    assert read.flags[taxonomy.flag_codes[0]] == FlagFigures(1, 1.0, 1.0, 1.0, 1.0)
+    assert read.flags[taxonomy.flag_codes[1]] == FlagFigures(0, None, 0.0, None, 0.0)
+    assert read_messages(messages[2:], said[2:], thresholds, Rules.load(taxonomy), taxonomy) is None
