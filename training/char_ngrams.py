@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
@@ -13,6 +15,7 @@ from tqdm import tqdm
 from data.errors import BadInput
 from data.records import Reading
 from models.char_ngrams import CharNgrams, Keys, runs
+from models.lanes import usable_cores
 from training.examples import Example, LabelSlices
 from training.recipe import NgramPlan
 
@@ -20,6 +23,16 @@ from training.recipe import NgramPlan
 _TOLERANCE = 1e-5
 _STEPS = 300
 _LARGEST = 127  # of int8
+_WORTH_WORKERS = 3000  # examples: with fewer a worker takes longer to start than to learn
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One model to learn: which texts, the true class of each, and how many outputs it has."""
+
+    rows: Sequence[int]
+    true: Sequence[int]
+    outputs: int
 
 
 def fit_char_ngrams(plan: NgramPlan, examples: Sequence[Example], slices: LabelSlices) -> CharNgrams:
@@ -33,38 +46,44 @@ def fit_char_ngrams(plan: NgramPlan, examples: Sequence[Example], slices: LabelS
     """
     keys, rarity = _vocabulary([example.reading for example in examples], plan.runs)
     texts = _matrix(keys, rarity, [example.reading for example in examples])
-    columns, intercepts = [], []
+    tasks = list(_tasks(examples, slices))
+    # In processes of their own: the solver works on one core, and the first three tasks take minutes each.
+    workers = Parallel(n_jobs=usable_cores() if len(examples) >= _WORTH_WORKERS else 1, return_as="generator")
+    learned = workers(delayed(_learned)(plan, texts[task.rows], task) for task in tasks)
+    parts = list(tqdm(learned, total=len(tasks), desc="n-grams", unit="model"))
+    weights, intercepts = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return _small(keys, rarity, weights.T, intercepts)
 
-    def learn(rows: Sequence[int], true: Sequence[int], outputs: int) -> None:
-        model = LogisticRegression(C=plan.inverse_regularisation, max_iter=_STEPS, tol=_TOLERANCE)
-        model.fit(texts[rows], true)
-        # Of two classes scikit-learn scores the second alone: the first then gets half of it, turned round.
-        sides = np.array([[-0.5], [0.5]]) if len(model.coef_) < outputs else np.eye(outputs)
-        columns.append(sides @ model.coef_)
-        intercepts.append(sides @ model.intercept_)
 
-    with tqdm(total=len(slices.groups) + len(slices.flags), desc="n-grams", unit="model") as bar:
-        for group, codes in slices.groups.items():
-            rows = [
-                row
-                for row, example in enumerate(examples)
-                if group in example.labels and not (group == "verdict" and example.real)
-            ]
-            true = [examples[row].labels[group] for row in rows]
-            if len(set(true)) != len(codes):
-                raise BadInput("train_incomplete", "训练部分缺少某些代码的工单")
-            learn(rows, true, len(codes))
-            bar.update()
-        for flag in range(len(slices.flags)):
-            looked = [row for row, example in enumerate(examples) if example.flags is not None]
-            raised = [flag in (examples[row].flags or ()) for row in looked]
-            if len(set(raised)) == 2:
-                learn(looked, raised, 1)
-            else:  # of a flag that nobody raised nothing can be learned but that it is rare
-                columns.append(np.zeros((1, len(keys))))
-                intercepts.append(np.log([(sum(raised) + 0.5) / (len(raised) - sum(raised) + 0.5)]))
-            bar.update()
-    return _small(keys, rarity, np.concatenate(columns).T, np.concatenate(intercepts))
+def _tasks(examples: Sequence[Example], slices: LabelSlices) -> Iterator[_Task]:
+    for group, codes in slices.groups.items():
+        rows = [
+            row
+            for row, example in enumerate(examples)
+            if group in example.labels and not (group == "verdict" and example.real)
+        ]
+        true = [examples[row].labels[group] for row in rows]
+        if len(set(true)) != len(codes):
+            raise BadInput("train_incomplete", "训练部分缺少某些代码的工单")
+        yield _Task(rows, true, len(codes))
+    looked = [row for row, example in enumerate(examples) if example.flags is not None]
+    for flag in range(len(slices.flags)):
+        yield _Task(looked, [int(flag in (examples[row].flags or ())) for row in looked], 1)
+
+
+def _learned(
+    plan: NgramPlan, texts: csr_matrix, task: _Task
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(outputs, runs) weights and (outputs,) intercepts."""
+    if len(set(task.true)) < 2:  # of a flag that nobody raised nothing can be learned but that it is rare
+        count = sum(task.true)
+        rare = np.log([(count + 0.5) / (len(task.true) - count + 0.5)])
+        return np.zeros((1, texts.shape[1])), rare
+    model = LogisticRegression(C=plan.inverse_regularisation, max_iter=_STEPS, tol=_TOLERANCE)
+    model.fit(texts, task.true)
+    # Of two classes scikit-learn scores the second alone: the first then gets half of it, turned round.
+    sides = np.array([[-0.5], [0.5]]) if len(model.coef_) < task.outputs else np.eye(task.outputs)
+    return sides @ model.coef_, sides @ model.intercept_
 
 
 def _vocabulary(readings: Iterable[Reading], wanted: int) -> tuple[Keys, NDArray[np.float32]]:

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from data.errors import BadInput
 from data.records import Reading
+from training import char_ngrams
 from training.char_ngrams import fit_char_ngrams
 from training.examples import Example, LabelSlices
 from training.recipe import NgramPlan
@@ -45,11 +46,12 @@ def test_what_decides_is_learned_for_every_output() -> None:
     assert fire[4] > 0 > lamp[4]
 
 
-def test_the_same_examples_give_the_same_bytes() -> None:
-    assert (
-        fit_char_ngrams(PLAN, examples(), SLICES).content()
-        == fit_char_ngrams(PLAN, examples(), SLICES).content()
-    )
+def test_the_same_examples_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = fit_char_ngrams(PLAN, examples(), SLICES).content()
+    assert fit_char_ngrams(PLAN, examples(), SLICES).content() == alone
+    monkeypatch.setattr(char_ngrams, "_WORTH_WORKERS", 1)
+    monkeypatch.setattr(char_ngrams, "usable_cores", lambda: 2)
+    assert fit_char_ngrams(PLAN, examples(), SLICES).content() == alone, "workers change nothing"
 
 
 def test_no_more_runs_are_kept_than_wanted_and_those_of_most_texts() -> None:
