@@ -1,4 +1,4 @@
 {
- "publisher": "Z6RTKXM5tPqydwiGHOpbQbPcnw3hri2BLvdXnUFZvDM=",
- "signature": "YjXeoD4MfGKpz4bi3gidg/LayisLai44KAn6X3rnJa26EkgN/WD1atF0EjWoZ/ZpaUbYpu0YLnaqXTZH41QGBg=="
+ "publisher": "7FnFWXubVeuevZRM3W3aUMG5HMLSw4rIk0LxVBTlHlc=",
+ "signature": "h8GaLhJBgLbntGnG1uiYu+2S+mslZ93TjxDv0qhfO/MldYj8bNNko+YVDdHSDpepT6lrc+/mFvdG7Zfrh0J0CA=="
 }
