@@ -83,9 +83,12 @@ def examine(bundle: Bundle, plain: GraphRuntime, fast: GraphRuntime, lanes: int)
 
 
 def packed(bundle: Bundle, lanes: int) -> bytes:
-    """What `main` reads: a line of JSON, then the n-grams and the graph, bytes that were verified."""
-    described = asdict(replace(bundle, graph=b"", ngrams=b""))
-    del described["graph"], described["ngrams"]
+    """What `main` reads: a line of JSON, then the n-grams and the graph, bytes that were verified.
+
+    Precedents stay here: they score nothing.
+    """
+    described = asdict(replace(bundle, graph=b"", ngrams=b"", precedents=b""))
+    del described["graph"], described["ngrams"], described["precedents"]
     head = {"lanes": lanes, "ngrams": len(bundle.ngrams), "bundle": described}
     return json.dumps(head).encode() + b"\n" + bundle.ngrams + bundle.graph
 
