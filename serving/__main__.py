@@ -57,9 +57,11 @@ def _run(_parsed: argparse.Namespace) -> int:
     from data.store.database import Database
     from serving.app import create_app
     from serving.connections import BoundedProtocol
+    from serving.heaps import few_heaps
     from serving.logs import configure
     from serving.reloading import open_in_force
 
+    few_heaps()
     settings = Settings()
     configure(settings.log_level)
     keyring = _opened(settings.keys)
