@@ -65,8 +65,8 @@ class Precedents:
     unreasonable: NDArray[np.bool_]
     orders: bytes
 
-    def nearest(self, state: NDArray[np.float32], count: int, at_least: float = -1.0) -> Nearest:
-        """Up to `count` on either side whose similarity is `at_least` so much.
+    def nearest(self, state: NDArray[np.float32], count: int) -> Nearest:
+        """Up to `count` on either side.
 
         Args:
             state: (width,), of the text in question.
@@ -76,7 +76,7 @@ class Precedents:
         lines = _inflated(self.orders)
         sides = []
         for side in (False, True):
-            places = np.flatnonzero((self.unreasonable == side) & (similarities >= at_least))
+            places = np.flatnonzero(self.unreasonable == side)
             best = places[np.argsort(-similarities[places], kind="stable")[:count]]
             sides.append(tuple(_precedent(lines[place], float(similarities[place])) for place in best))
         return Nearest(*sides)
