@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Reading
+from models.array_archive import archive
 
 LONGEST = 4  # characters: what four of 16 bits each fill is one number of 64
 _WIDTH = np.uint64(16)
@@ -58,16 +59,7 @@ class CharNgrams:
 
     def content(self) -> bytes:
         """The bytes that `read_char_ngrams` reads; equal models have equal bytes."""
-        out = io.BytesIO()
-        # numpy's own archive carries the time of writing, so that no two were alike.
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-            for name in _NEEDED:
-                array = io.BytesIO()
-                np.lib.format.write_array(
-                    array, np.ascontiguousarray(getattr(self, name)), allow_pickle=False
-                )
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue())
-        return out.getvalue()
+        return archive({name: getattr(self, name) for name in _NEEDED})
 
 
 def read_char_ngrams(content: bytes, outputs: int) -> CharNgrams:
@@ -77,8 +69,8 @@ def read_char_ngrams(content: bytes, outputs: int) -> CharNgrams:
         ValueError: they are no such model, or it does not score so many outputs.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            keys, rarity, weights, scales, intercepts = (archive[name] for name in _NEEDED)
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            keys, rarity, weights, scales, intercepts = (stored[name] for name in _NEEDED)
     except (zipfile.BadZipFile, KeyError, EOFError, OSError, ValueError) as error:
         raise ValueError("no model over runs of characters") from error
     shapes = [array.shape for array in (rarity, weights, scales, intercepts)]

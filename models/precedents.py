@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.array_archive import archive
+
 _ARRAYS = ("centre", "projection", "vectors", "unreasonable")
 _ORDERS = "orders.jsonl"
 _LONGEST = 127.0  # of a vector in int8
@@ -83,16 +85,7 @@ class Precedents:
 
     def content(self) -> bytes:
         """The bytes that `read_precedents` reads; equal ones have equal bytes."""
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:  # no time of writing in it
-            for name in _ARRAYS:
-                array = io.BytesIO()
-                np.lib.format.write_array(
-                    array, np.ascontiguousarray(getattr(self, name)), allow_pickle=False
-                )
-                archive.writestr(zipfile.ZipInfo(f"{name}.npy"), array.getvalue())
-            archive.writestr(zipfile.ZipInfo(_ORDERS), self.orders)
-        return out.getvalue()
+        return archive({name: getattr(self, name) for name in _ARRAYS}, {_ORDERS: self.orders})
 
 
 def read_precedents(content: bytes) -> Precedents:
@@ -102,10 +95,10 @@ def read_precedents(content: bytes) -> Precedents:
         ValueError: they are none, or their parts do not fit each other.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            orders = archive.read(_ORDERS)
+        with zipfile.ZipFile(io.BytesIO(content)) as stored:
+            orders = stored.read(_ORDERS)
             centre, projection, vectors, unreasonable = (
-                np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+                np.lib.format.read_array(io.BytesIO(stored.read(f"{name}.npy")), allow_pickle=False)
                 for name in _ARRAYS
             )
         count = len(_inflated(orders))

@@ -224,7 +224,7 @@ def open_triage(
         classifier = EncoderClassifier(bundle, choose_runtime(bundle, streams, cache))
         classifier.warm_up()
         precedents = read_precedents(bundle.precedents) if bundle.precedents else None
-        # What has been loaded is not needed twice: a tenth of the service's memory.
+        # What has been loaded is not needed twice: 40 MB.
         bundle = replace(bundle, graph=b"", ngrams=b"", precedents=b"")
     except NotFound as error:
         missing = "model_missing"

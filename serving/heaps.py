@@ -14,7 +14,7 @@ def few_heaps() -> bool:
     """Two for all threads; whether the C library took it, as glibc does and others need not.
 
     By itself glibc gives every thread its own, up to eight a core, and what is freed in one serves no other:
-    under load that was a seventh of the service's memory.
+    under load that was a sixth of the service's memory.
     """
     if sys.platform != "linux":
         return False
