@@ -30,5 +30,5 @@ def test_equal_arrays_give_equal_bytes_whenever_they_are_written(monkeypatch: py
 
 
 def test_objects_are_refused() -> None:
-    with pytest.raises(ValueError, match="[Oo]bject"):
+    with pytest.raises(ValueError, match=r"[Oo]bject"):
         archive({"a": np.array([{}], dtype=object)})
