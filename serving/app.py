@@ -75,6 +75,11 @@ def create_app(
     """
     app = routed()
     metrics = Metrics()
+
+    def crowded() -> bool:
+        in_use: Triage = app.state.desk.triage  # another model brings lanes of its own
+        return in_use.lanes.waiting("interactive") > 0
+
     desk = Desk(
         settings=settings,
         database=database,
@@ -83,7 +88,7 @@ def create_app(
         taxonomy=taxonomy,
         sessions=Sessions(keyring.cookies),
         metrics=metrics,
-        keeper=OrderKeeper(database, keyring.vault, taxonomy, metrics, now),
+        keeper=OrderKeeper(database, keyring.vault, taxonomy, metrics, now, crowded),
         rates=Rates(settings.rate_limit),
         now=now,
     )

@@ -51,11 +51,15 @@ class OrderKeeper:
         taxonomy: Taxonomy,
         metrics: Metrics,
         now: Callable[[], datetime],
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`crowded` says whether orders queue for the model, so that more will soon come to be kept."""
         self._vault_key = vault_key
         self._taxonomy = taxonomy
         self._now = now
-        self._group: GroupCommit[Arrival, Answer] = GroupCommit(database, self.keep_all, metrics.committed)
+        self._group: GroupCommit[Arrival, Answer] = GroupCommit(
+            database, self.keep_all, metrics.committed, crowded=crowded
+        )
 
     def keep(self, arrival: Arrival) -> Answer:
         """The answer to the order's sender, stored; a repeat gets the first one.

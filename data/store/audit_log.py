@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import Connection, func, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_
 
 from data.errors import BadInput
 from data.store import merkle
@@ -41,6 +41,11 @@ LEAF_VERSION = 1
 # Ids, codes, digests and versions: nothing that could hold a sentence, least of all a Chinese one.
 CODE = re.compile(r"[!-~]{1,200}", re.ASCII)
 MAX_INTEGER = 2**53 - 1  # RFC 7493: beyond it a reader with floating-point numbers would see another one
+
+_NEWEST: Final = select(func.max(audit_leaves.c.leaf_index))
+_NODES: Final = select(audit_nodes).where(
+    tuple_(audit_nodes.c.level, audit_nodes.c.position).in_(bindparam("wanted", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ def append(conn: Connection, event: Event, subject: str, actor: str, at: datetim
 
 
 def size(conn: Connection) -> int:
-    newest = conn.execute(select(func.max(audit_leaves.c.leaf_index))).scalar_one()
+    newest = conn.execute(_NEWEST).scalar_one()
     return 0 if newest is None else newest + 1
 
 
@@ -206,8 +211,7 @@ def _roots(conn: Connection, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
 def _nodes(conn: Connection, wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
     if not wanted:
         return {}
-    query = select(audit_nodes).where(tuple_(audit_nodes.c.level, audit_nodes.c.position).in_(wanted))
-    return {(row.level, row.position): row.hash for row in conn.execute(query)}
+    return {(row.level, row.position): row.hash for row in conn.execute(_NODES, {"wanted": wanted})}
 
 
 def _refuse_range(conn: Connection, low: int, high: int) -> None:

@@ -108,6 +108,8 @@ def is_signed(note: str, key: Ed25519PublicKey, origin: str) -> bool:
             raw = base64.b64decode(form[2], validate=True)
         except binascii.Error:
             return False
+        if _base64(raw) != form[2]:  # the last character has bits to spare, which a decoder passes over
+            return False
         if form[1] == origin and raw[:4] == expected:
             try:
                 key.verify(raw[4:], f"{text}\n".encode())

@@ -7,9 +7,9 @@ import hmac
 import re
 import secrets
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from data.errors import Conflict, NotAllowed, NotFound
 from data.records import ApiKey, Caller, Role
@@ -20,6 +20,8 @@ from data.store.tables import api_keys, to_millis
 ROLES: tuple[Role, ...] = get_args(Role)
 FORM = re.compile(r"mb_([0-9a-f-]{36})_([0-9a-f]{64})", re.ASCII)
 NO_SECRET = bytes(32)
+
+_KEY: Final = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
 
 
 def issue(
@@ -53,7 +55,7 @@ def authenticate(conn: Connection, plain: str, now: datetime) -> Caller:
     """
     form = FORM.fullmatch(plain)
     key_id, secret = form.groups() if form else ("", "")
-    row = conn.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+    row = conn.execute(_KEY, {"key_id": key_id}).one_or_none()
     known = NO_SECRET if row is None else row.secret_hash
     if not hmac.compare_digest(_hash(secret), known) or row is None:
         raise _unknown()
@@ -66,7 +68,7 @@ def caller(conn: Connection, key_id: str, now: datetime) -> Caller:
     Raises:
         NotAllowed: `key_unknown`, `key_expired` or `key_revoked`.
     """
-    row = conn.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+    row = conn.execute(_KEY, {"key_id": key_id}).one_or_none()
     if row is None:
         raise _unknown()
     return _caller(row, now)
@@ -79,7 +81,7 @@ def revoke(conn: Connection, key_id: str, at: datetime, actor: str) -> None:
         NotFound: `key_not_found`.
         Conflict: `key_revoked` already.
     """
-    row = conn.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+    row = conn.execute(_KEY, {"key_id": key_id}).one_or_none()
     if row is None:
         raise NotFound("key_not_found", "没有找到该密钥。")
     if row.revoked_at is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,11 @@ from data.store.database import Database
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Observe = Callable[[int, float], None]
+
+# A commit takes as long as what three orders add to one. While others are about to come, the leader waits for
+# as many as make it cheap, and not so long that a caller would notice.
+_ENOUGH: Final = 4
+_LINGER_S: Final = 0.02
 
 
 class _Slot(Generic[Item, Result]):
@@ -30,7 +35,8 @@ class GroupCommit(Generic[Item, Result]):
     """Group commit without a thread of its own: who comes while a group commits waits and is in the next one.
 
     Whoever finds nobody at work leads at once, so a lone writer waits for nothing. The leader writes
-    for everybody who waits, and hands the lead to the first who came meanwhile.
+    for everybody who waits, and hands the lead to the first who came meanwhile. While there is a crowd it
+    waits a moment first.
     """
 
     def __init__(
@@ -39,14 +45,18 @@ class GroupCommit(Generic[Item, Result]):
         write: Callable[[Connection, Sequence[Item]], Sequence[Result | MingbianError]],
         observe: Observe | None = None,
         most: int = 128,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         """`write` gives each item its result or its error, in order; an error of one must leave the others'
-        work valid. `observe` is told each group's size and seconds. At most `most` items share a commit."""
+        work valid. `observe` is told each group's size and seconds. At most `most` items share a commit.
+        `crowded` says whether more items are about to come than a leader should commit one by one."""
         self._database = database
         self._write = write
         self._observe = observe
         self._most = most
+        self._crowded = crowded
         self._lock = threading.Lock()
+        self._came = threading.Condition(self._lock)
         self._waiting: list[_Slot[Item, Result]] = []
         self._led = False
 
@@ -61,6 +71,7 @@ class GroupCommit(Generic[Item, Result]):
             self._waiting.append(slot)
             leads = not self._led
             self._led = True
+            self._came.notify()
         if not leads:
             slot.turn.wait()
         if slot.outcome is None:
@@ -72,6 +83,7 @@ class GroupCommit(Generic[Item, Result]):
 
     def _lead(self) -> None:
         with self._lock:
+            self._linger()
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         try:
             self._commit(group)
@@ -83,6 +95,13 @@ class GroupCommit(Generic[Item, Result]):
                 slot.turn.set()
             if following is not None:
                 following.turn.set()
+
+    def _linger(self) -> None:
+        """Until enough wait, the crowd is gone, or it takes too long."""
+        until = time.monotonic() + _LINGER_S
+        while len(self._waiting) < _ENOUGH and self._crowded():
+            if not self._came.wait(until - time.monotonic()):
+                return
 
     def _commit(self, group: Sequence[_Slot[Item, Result]]) -> None:
         began = time.perf_counter()

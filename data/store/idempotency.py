@@ -6,14 +6,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from data.errors import BadInput, Conflict
 from data.store.pending_rows import PendingRows
 from data.store.tables import idempotency
+
+_ANSWERED: Final = select(idempotency).where(
+    tuple_(idempotency.c.caller_id, idempotency.c.key).in_(bindparam("names", expanding=True)),
+    idempotency.c.status.is_not(None),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,7 @@ def finish(
 
 def answers(conn: Connection, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredAnswer]:
     """The answers that requests under these (caller id, key) were given; absent: none was made."""
-    pair = tuple_(idempotency.c.caller_id, idempotency.c.key)
-    found = conn.execute(select(idempotency).where(pair.in_(list(keys)), idempotency.c.status.is_not(None)))
+    found = conn.execute(_ANSWERED, {"names": list(keys)})
     return {(row.caller_id, row.key): _stored(row) for row in found}
 
 

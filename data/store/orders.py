@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, tuple_, update
 
 from data.errors import Conflict, NotFound
 from data.records import OrderHeader, WorkOrder
 from data.store import audit_log, review_rows, vault
 from data.store.pending_rows import PendingRows, pending_rows
 from data.store.tables import from_millis, orders, to_millis
+
+_NEWEST: Final = (
+    select(orders.c.source, orders.c.number, func.max(orders.c.revision).label("newest"))
+    .where(tuple_(orders.c.source, orders.c.number).in_(bindparam("names", expanding=True)))
+    .group_by(orders.c.source, orders.c.number)
+)
 
 
 def add(conn: Connection, vault_key: bytes, order: WorkOrder, actor: str) -> str:
@@ -62,11 +69,7 @@ def put(rows: PendingRows, vault_key: bytes, order: WorkOrder, actor: str, newes
 
 def newest_revisions(conn: Connection, wanted: Iterable[WorkOrder]) -> dict[tuple[str, str], int]:
     """The highest revision stored of each (source, number) among these orders; absent: none is."""
-    name = tuple_(orders.c.source, orders.c.number)
-    query = select(orders.c.source, orders.c.number, func.max(orders.c.revision).label("newest"))
-    found = conn.execute(
-        query.where(name.in_([_name(order) for order in wanted])).group_by(orders.c.source, orders.c.number)
-    )
+    found = conn.execute(_NEWEST, {"names": [_name(order) for order in wanted]})
     return {(row.source, row.number): row.newest for row in found}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import string
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -20,6 +21,7 @@ from tests.data.store.stories import INTAKE, NOW
 ORIGIN = "log.test/audit"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ROOT = bytes(range(32))
+BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 
 
 def append(conn):
@@ -126,3 +128,11 @@ def test_no_changed_character_passes(data):
     changed = note[:place] + other + note[place + 1 :]
     with pytest.raises(BadInput):
         checkpoints.verify(changed, KEY.public_key(), ORIGIN)
+
+
+def test_a_signature_is_written_in_one_way_only():
+    note = checkpoints.write(KEY, ORIGIN, 42, ROOT)
+    last = len(note.rstrip("=\n")) - 1  # before one padding sign the last two of its six bits say nothing
+    bits = BASE64.index(note[last])
+    assert bits & 0b11 == 0
+    refused("checkpoint_signature", f"{note[:last]}{BASE64[bits | 0b01]}{note[last + 1 :]}")

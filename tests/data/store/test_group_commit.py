@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from data.errors import Conflict, Unavailable
-from data.store import audit_log
+from data.store import audit_log, group_commit
 from data.store.database import Database
 from data.store.group_commit import GroupCommit
 from tests.data.store.stories import INTAKE, NOW
@@ -111,3 +111,33 @@ def test_many_writers_lose_nothing_and_keep_their_order(database):
         for number in (0, 77, 199):
             (entry,) = audit_log.entries(conn, f"item-{number}")
             assert entry.index == places[number]
+
+
+def test_in_a_crowd_a_leader_waits_a_moment_for_those_who_are_about_to_come(database):
+    writer = Writer()
+    writer.gate.set()
+    crowd = threading.Event()
+    group: GroupCommit[str, int] = GroupCommit(database, writer, crowded=crowd.is_set)
+    group.keep("alone")
+    crowd.set()
+    with ThreadPoolExecutor(4) as pool:
+        places = list(pool.map(group.keep, "abcd"))
+    assert sorted(places) == [1, 2, 3, 4]
+    assert [len(items) for items in writer.groups] == [1, 4]
+    group.keep("nobody-came-after-all")
+    assert len(writer.groups) == 3
+
+
+def test_a_crowd_that_is_gone_is_not_waited_for(database, monkeypatch):
+    monkeypatch.setattr(group_commit, "_LINGER_S", 60.0)
+    writer = Writer()
+    writer.gate.set()
+    said = iter([True, False])
+    group: GroupCommit[str, int] = GroupCommit(database, writer, crowded=lambda: next(said))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(group.keep, "first")
+        while next(iter(group._waiting), None) is None:
+            threading.Event().wait(0.001)
+        second = pool.submit(group.keep, "second")
+        assert sorted([first.result(20), second.result(20)]) == [0, 1]
+    assert [sorted(items) for items in writer.groups] == [["first", "second"]]
