@@ -192,7 +192,9 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(conn: Connection) -> None:
         writes = conn.get_execution_options().get("writes", False)
-        conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        if conn.info.get("writes") is not writes:  # connections return to the pool as they were used last
+            conn.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+            conn.info["writes"] = writes
         conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
