@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -74,6 +75,9 @@ def _run(_parsed: argparse.Namespace) -> int:
             # Tables of characters and patterns are made on first use: not at the first caller's expense.
             triage.decide("", "", datetime.now(UTC))
             app = create_app(settings, database, keyring, triage, triage.taxonomy, folder)
+            # What was made until now lives as long as the process: no later collection needs to walk it.
+            gc.collect()
+            gc.freeze()
             # uvicorn raises the signal again once it has shut down; whoever asked it to stop sees status 0.
             signal.signal(signal.SIGTERM, _leave)
             uvicorn.run(

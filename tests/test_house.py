@@ -198,7 +198,9 @@ def test_only_the_database_commits():
     database = {"data/store/database.py"}
     assert callers_of("commit", "begin") == database, "what begin() opens commits on leaving"
     assert {name_of(path) for path in SOURCES if "AUTOCOMMIT" in path.read_text(encoding="utf-8")} <= database
-    assert importers_of("sqlite3") | importers_of("psycopg") <= database, "a driver of its own commits unseen"
+    assert importers_of("sqlite3") | importers_of("pysqlite3") | importers_of("psycopg") <= database, (
+        "a driver of its own commits unseen"
+    )
 
 
 def test_settings_are_built_where_a_process_starts():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,9 +20,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from data.errors import BadInput, Conflict, Unavailable
 
+try:  # a newer SQLite than Python's own, in which WAL is safe: see `wal_is_safe`
+    from pysqlite3 import dbapi2 as sqlite3
+except ImportError:  # no wheel of it for this system
+    import sqlite3
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 WRITER_LOCK = 0x4D_42_4C_4F_47  # any number that no other application of the same server takes
 WAIT_MS = 10_000
+ERASED = "erased"  # in a connection's `info`: what its transaction deletes must be found nowhere afterwards
 
 # Of libpq: a way that swallows every packet is given up in ten seconds; the system's own limits are hours.
 _PATIENCE = {
@@ -71,8 +76,11 @@ class Database:
             Unavailable: the database cannot be reached, or its writer's lock not be had in time.
         """
         try:
-            with _reachable(), self._writer.begin() as conn:
-                yield conn
+            with _reachable(), self._writer.connect() as conn:
+                with conn.begin():
+                    yield conn
+                if conn.info.pop(ERASED, False) and self._is_sqlite:
+                    _forget(conn)
         except Unavailable as error:
             if error.code == _UNAVAILABLE:
                 self._write_failed_at = time.monotonic()
@@ -176,7 +184,7 @@ def _checked(url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, pool_size=10, max_overflow=30, pool_timeout=WAIT_MS / 1000)
+    engine = create_engine(url, module=sqlite3, pool_size=10, max_overflow=30, pool_timeout=WAIT_MS / 1000)
     journal = "wal" if wal_is_safe(sqlite3.sqlite_version_info) else "delete"
 
     @event.listens_for(engine, "connect")
@@ -218,6 +226,18 @@ def _postgresql(url: URL) -> Engine:
             conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     return engine
+
+
+def _forget(conn: Connection) -> None:
+    """Empties the journal, where pages stand as they were; a failure to do so undoes nothing."""
+    driver: Any = conn.connection.driver_connection
+    try:
+        busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.Error as error:
+        _log.warning("what was erased is still in the journal", extra={"cause": type(error).__name__})
+    else:
+        if busy:
+            _log.warning("what was erased is still in the journal", extra={"cause": "readers"})
 
 
 def _copy(conn: Connection, place: Path) -> None:

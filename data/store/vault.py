@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, delete, select
 
 from data.errors import NotFound, Unavailable
+from data.store.database import ERASED
 from data.store.pending_rows import PendingRows
 from data.store.tables import order_keys, order_texts
 
@@ -76,6 +77,7 @@ def erase(conn: Connection, order_id: str) -> None:
     """Deletes ciphertext and key; the commitment left in the log can then be linked to nothing."""
     conn.execute(delete(order_texts).where(order_texts.c.order_id == order_id))
     conn.execute(delete(order_keys).where(order_keys.c.order_id == order_id))
+    conn.info[ERASED] = True
 
 
 def encrypt(key: bytes, plain: bytes, purpose: str) -> bytes:

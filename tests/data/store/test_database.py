@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 import stat
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, make_url, text
+from sqlalchemy import insert, make_url, select, text
 from sqlalchemy.exc import IntegrityError, InternalError
 
 from data.errors import BadInput, Conflict, NotFound, Unavailable
 from data.store import audit_log, checkpoints, orders
 from data.store.database import Database, wal_is_safe
-from data.store.tables import audit_leaves, audit_nodes, metadata, order_texts
+from data.store.database import sqlite3 as library
+from data.store.tables import audit_leaves, audit_nodes, metadata, order_keys, order_texts
 from tests.data.store.stories import INTAKE, NOW, VAULT, an_order, at_once
 
 
@@ -205,9 +207,48 @@ def test_sqlite_is_opened_for_durability(sqlite_url):
         def pragma(name):
             return conn.exec_driver_sql(f"PRAGMA {name}").scalar_one()
 
-        assert pragma("journal_mode") == ("wal" if wal_is_safe(sqlite3.sqlite_version_info) else "delete")
+        assert pragma("journal_mode") == ("wal" if wal_is_safe(library.sqlite_version_info) else "delete")
         assert (pragma("synchronous"), pragma("foreign_keys"), pragma("secure_delete")) == (2, 1, 1)
         assert pragma("busy_timeout") > 0
+    database.close()
+
+
+def test_a_newer_sqlite_than_python_s_is_taken_where_there_is_one():
+    if importlib.util.find_spec("pysqlite3") is None:
+        assert library is sqlite3
+    else:
+        assert library.__name__ == "pysqlite3.dbapi2"
+        assert wal_is_safe(library.sqlite_version_info)
+
+
+def test_what_is_erased_stands_in_no_file(sqlite, tmp_path):
+    order = an_order()
+    with sqlite.transaction() as conn:
+        orders.add(conn, VAULT, order, INTAKE)
+        wrapped = conn.execute(select(order_keys.c.wrapped)).scalar_one()
+    with sqlite.transaction() as conn:
+        orders.add(conn, VAULT, an_order(), INTAKE)
+    files = lambda: b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())  # noqa: E731
+    assert wrapped in files()
+    with sqlite.transaction() as conn:
+        orders.erase(conn, order.id, INTAKE, NOW)
+    assert wrapped not in files()
+
+
+def test_a_reader_in_the_way_of_forgetting_undoes_nothing(sqlite_url, monkeypatch, caplog):
+    monkeypatch.setattr("data.store.database.WAIT_MS", 200)
+    database, order = Database(sqlite_url), an_order()
+    with database.transaction() as conn:
+        orders.add(conn, VAULT, order, INTAKE)
+    if not wal_is_safe(library.sqlite_version_info):
+        pytest.skip("without WAL a writer waits for readers")
+    with database.reading() as reader:
+        audit_log.size(reader)
+        with database.transaction() as conn:
+            orders.erase(conn, order.id, INTAKE, NOW)
+    assert "still in the journal" in caplog.text
+    with database.reading() as conn:
+        assert orders.header(conn, order.id).erased_at == NOW
     database.close()
 
 
