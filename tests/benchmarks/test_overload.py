@@ -1,7 +1,7 @@
 """What becomes of callers when more come than can be served: at once, twice and five times what saturates it.
 
-Figures are printed and drawn to var/benchmarks/overload.png. MINGBIAN_BENCH_SECONDS (20 if not) is the length
-of each load.
+Figures are printed and drawn to var/benchmarks/overload.png; `generator` is the share of one core that making
+the load took from the service. MINGBIAN_BENCH_SECONDS (20 if not) is the length of each load.
 """
 
 from __future__ import annotations
@@ -46,10 +46,15 @@ def test_overload(tmp_path: Path, taxonomy: Taxonomy) -> None:
         calm = asyncio.run(under_load(running.target, 0.3 * saturation, SECONDS / 2, 0))
         usual = p(0.95, calm, ACCEPTED)
         print(f"\n{texts}\nsaturation {saturation:.1f}/s; accepted p95 at 0.3 of it {usual:.0f} ms")
-        print("   load  offered/s  goodput/s  p50 ms  p99 ms  by rules  refused  refusal p99 ms  lost  MiB")
+        print(
+            "   load  offered/s  goodput/s  p50 ms  p99 ms  by rules  refused  refusal p99 ms  lost  MiB"
+            "  generator"
+        )
         runs = {}
         for multiple in MULTIPLES:
+            worked = time.process_time()
             outcomes = asyncio.run(under_load(running.target, multiple * saturation, SECONDS, multiple))
+            worked = time.process_time() - worked
             runs[multiple] = outcomes
             good = [o for o in outcomes if o.kind == ACCEPTED and o.seconds <= deadline_s]
             kinds = [outcome.kind for outcome in outcomes]
@@ -58,6 +63,7 @@ def test_overload(tmp_path: Path, taxonomy: Taxonomy) -> None:
                 f"  {p(0.5, outcomes, ACCEPTED):6.0f}  {p(0.99, outcomes, ACCEPTED):6.0f}"
                 f"  {kinds.count(BY_RULES):8}  {kinds.count(REFUSED):7}  {p(0.99, outcomes, REFUSED):14.0f}"
                 f"  {kinds.count(LOST):4}  {mebibytes(running.tree):3.0f}"
+                f"  {worked / SECONDS:8.0%}"
             )
         after = asyncio.run(under_load(running.target, 0.3 * saturation, SECONDS / 2, 9))
         print(f"recovered {recovery(after, usual):.1f} s after the last of them")
