@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Text, bindparam, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from data.errors import Conflict, NotFound
 from data.records import OrderHeader, WorkOrder
@@ -19,6 +20,21 @@ _NEWEST: Final = (
     select(orders.c.source, orders.c.number, func.max(orders.c.revision).label("newest"))
     .where(tuple_(orders.c.source, orders.c.number).in_(bindparam("names", expanding=True)))
     .group_by(orders.c.source, orders.c.number)
+)
+# PostgreSQL, as long as it has no statistics, compares a list of pairs with every order of a source. Asked for
+# one pair after the other it goes by the index, whatever it believes of the table.
+_ASKED: Final = (
+    func.unnest(bindparam("sources", type_=ARRAY(Text)), bindparam("numbers", type_=ARRAY(Text)))
+    .table_valued("source", "number", name="asked")
+    .render_derived()
+)
+_NEWEST_OF_EACH: Final = select(
+    _ASKED.c.source,
+    _ASKED.c.number,
+    select(func.max(orders.c.revision))
+    .where(orders.c.source == _ASKED.c.source, orders.c.number == _ASKED.c.number)
+    .scalar_subquery()
+    .label("newest"),
 )
 
 
@@ -69,8 +85,13 @@ def put(rows: PendingRows, vault_key: bytes, order: WorkOrder, actor: str, newes
 
 def newest_revisions(conn: Connection, wanted: Iterable[WorkOrder]) -> dict[tuple[str, str], int]:
     """The highest revision stored of each (source, number) among these orders; absent: none is."""
-    found = conn.execute(_NEWEST, {"names": [_name(order) for order in wanted]})
-    return {(row.source, row.number): row.newest for row in found}
+    names = [_name(order) for order in wanted]
+    if conn.dialect.name == "postgresql":
+        sources, numbers = ([name[part] for name in names] for part in (0, 1))
+        found = conn.execute(_NEWEST_OF_EACH, {"sources": sources, "numbers": numbers})
+    else:
+        found = conn.execute(_NEWEST, {"names": names})
+    return {(row.source, row.number): row.newest for row in found if row.newest is not None}
 
 
 def get(conn: Connection, vault_key: bytes, order_id: str) -> WorkOrder:
