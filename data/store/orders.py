@@ -21,8 +21,8 @@ _NEWEST: Final = (
     .where(tuple_(orders.c.source, orders.c.number).in_(bindparam("names", expanding=True)))
     .group_by(orders.c.source, orders.c.number)
 )
-# PostgreSQL, as long as it has no statistics, compares a list of pairs with every order of a source. Asked for
-# one pair after the other it goes by the index, whatever it believes of the table.
+# PostgreSQL, while it has no statistics, compares a list of pairs with every order of a source. Asked for one
+# pair after the other, it goes by the index whatever it believes.
 _ASKED: Final = (
     func.unnest(bindparam("sources", type_=ARRAY(Text)), bindparam("numbers", type_=ARRAY(Text)))
     .table_valued("source", "number", name="asked")
