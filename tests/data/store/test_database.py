@@ -228,7 +228,10 @@ def test_what_is_erased_stands_in_no_file(sqlite, tmp_path):
         wrapped = conn.execute(select(order_keys.c.wrapped)).scalar_one()
     with sqlite.transaction() as conn:
         orders.add(conn, VAULT, an_order(), INTAKE)
-    files = lambda: b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())  # noqa: E731
+
+    def files() -> bytes:
+        return b"".join(path.read_bytes() for path in tmp_path.glob("mingbian.db*"))
+
     assert wrapped in files()
     with sqlite.transaction() as conn:
         orders.erase(conn, order.id, INTAKE, NOW)
