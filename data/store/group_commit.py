@@ -16,8 +16,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Observe = Callable[[int, float], None]
 
-# A commit takes as long as what three orders add to one. While others are about to come, the leader waits for
-# as many as make it cheap, and not so long that a caller would notice.
+# A commit takes as long as what two or three orders add to one. While others are about to come, the leader
+# waits for as many as make it cheap, and not so long that a caller would notice.
 _ENOUGH: Final = 4
 _LINGER_S: Final = 0.02
 
