@@ -6,17 +6,20 @@ import argparse
 import csv
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 from itertools import chain
 from pathlib import Path
 
-from data.corpus.labels import read_folder
+from data.corpus.labels import LabelledOrder, read_folder
 from data.corpus.snapshot import Split
 from data.errors import BadInput, MingbianError
 from data.settings import ROOT, Settings
 from data.taxonomy import load_taxonomy
 from models.bundle import PUBLISHERS, public_text, read_bundle
 from models.encoder_classifier import EncoderClassifier
+from models.rules import Rules
+from training.assess import assess
 from training.behaviours import judge_of, read_suite, run_suite, table
 from training.encoder import make_encoder
 from training.encoder_card import write_encoder_card
@@ -25,6 +28,7 @@ from training.gate import FrozenSets, gate, gate_table
 from training.label_quality import Suspect, suspects
 from training.publisher import open_publisher_key
 from training.recipe import SubjectRecipe, read_encoder_recipe, read_run_recipe
+from training.reopened import reopen
 from training.run import run
 from training.subject_run import run_subjects
 from training.yardsticks.measure import measure
@@ -64,6 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     labels.add_argument("--groups", nargs="+", default=["verdict", "kind", "subject"], metavar="GROUP")
     labels.add_argument("--out", type=Path, default=ROOT / "var" / "suspects.tsv")
     labels.set_defaults(command=_labels)
+    assessor = commands.add_parser("assess", help="try a bundle on files of labelled orders (评估)")
+    assessor.add_argument("bundle", type=Path, help="folder of the bundle")
+    assessor.add_argument("--regions", nargs="+", required=True, help="files of labelled orders, by stem")
+    assessor.set_defaults(command=_assess)
+    opener = commands.add_parser("reopen", help="turn a bundle back into a model that trains on (续训)")
+    opener.add_argument("bundle", type=Path, help="folder of the bundle")
+    opener.add_argument("encoder", type=Path, help="folder of the encoder it was trained from")
+    opener.add_argument("out", type=Path, help="where the model goes: what a recipe names as its encoder")
+    opener.set_defaults(command=_reopen)
     yard = commands.add_parser("yardsticks", help="measure an encoder on public and authored tasks (评测)")
     yard.add_argument("encoder", type=Path, help="folder of the encoder")
     yard.add_argument("--tasks", nargs="+", default=[], metavar="NAME", help="how the tasks' names begin")
@@ -121,6 +134,11 @@ def _labels(chosen: argparse.Namespace, _: Settings) -> None:
     print(chosen.out)
 
 
+def _reopen(chosen: argparse.Namespace, _: Settings) -> None:
+    reopen(read_bundle(chosen.bundle, load_taxonomy()), chosen.encoder, chosen.out)
+    print(chosen.out)
+
+
 def _behaviours(chosen: argparse.Namespace, _: Settings) -> None:
     taxonomy = load_taxonomy()
     model = EncoderClassifier(read_bundle(chosen.bundle, taxonomy))
@@ -128,17 +146,30 @@ def _behaviours(chosen: argparse.Namespace, _: Settings) -> None:
     print("\n".join(table(run_suite(judge_of(model), read_suite(taxonomy), orders))))
 
 
+def _assess(chosen: argparse.Namespace, settings: Settings) -> None:
+    taxonomy = load_taxonomy()
+    orders = _orders_of(chosen.regions)
+    bundle = read_bundle(chosen.bundle, taxonomy)
+    lines = assess(bundle, orders, real_orders(settings.external), Rules.load(taxonomy), taxonomy)
+    print("\n".join(lines))
+
+
 def _gate(chosen: argparse.Namespace, settings: Settings) -> int:
     """1 when the challenger stays out, so that a script can ask."""
     taxonomy = load_taxonomy()
     champion, challenger = (read_bundle(at, taxonomy) for at in (chosen.champion, chosen.challenger))
-    orders = [order for order in read_folder(taxonomy) if order.region in chosen.regions]
-    if not orders:
-        raise BadInput("regions_unknown", "没有这些地区的标注工单。")
+    orders = _orders_of(chosen.regions)
     sets = FrozenSets(orders, real_orders(settings.external), read_suite(taxonomy))
     checks = gate(champion, challenger, sets, taxonomy, chosen.seed)
     print("\n".join(gate_table(checks)))
     return int(not all(check.passes for check in checks))
+
+
+def _orders_of(regions: Sequence[str]) -> list[LabelledOrder]:
+    orders = read_folder(load_taxonomy())
+    if missing := sorted(set(regions) - {order.region for order in orders}):
+        raise BadInput("regions_unknown", f"没有这些地区的标注工单：{'、'.join(missing)}")
+    return [order for order in orders if order.region in regions]
 
 
 def _require_known(publisher: str) -> None:

@@ -19,6 +19,7 @@ from training.read_messages import ReadMessages
 from training.recipe import Recipe
 from training.slices import Slice
 from training.style_leak import StyleLeak
+from training.tables import flag_table, shown, slice_table
 
 _NAMES = {
     "verdict_auc": "verdict AUC",
@@ -44,6 +45,7 @@ class CardFacts:
     certificate: Mapping[str, Any]
     broken: tuple[float, float]
     pretraining: Mapping[str, Any]
+    reopened: Mapping[str, str]
     test: Metrics
     test_calibration_error: float
     baseline: Metrics
@@ -92,15 +94,15 @@ def write_card(facts: CardFacts) -> str:
             *_rows(facts.test, facts.encoder_alone or facts.test, facts.baseline),
             f"| expected calibration error of the verdict | {facts.test_calibration_error:.3f} | | |",
             f"| recall at 2 % false flags here and 0.1 % of {facts.real_orders} real orders "
-            f"| {_shown(facts.recall_within[0])} | | {_shown(facts.recall_within[1])} |",
+            f"| {shown(facts.recall_within[0])} | | {shown(facts.recall_within[1])} |",
             "",
-            *_slices(facts.slices),
+            *slice_table(facts.slices),
             "",
             *_leak(facts.leak),
             "",
             "Flags on the same orders. In service the rules raise them too, and either is enough:",
             "",
-            *_flags(facts.flags),
+            *flag_table(facts.flags),
             "",
             *_read(facts.read),
             *_precedents(facts.precedents),
@@ -133,26 +135,6 @@ def write_card(facts: CardFacts) -> str:
     )
 
 
-def _slices(parts: Sequence[Slice]) -> Iterable[str]:
-    yield "| part | orders | unreasonable | AUC | recall at 2 % | and 0.1 % of real | pairs ordered |"
-    yield "|---|---|---|---|---|---|---|"
-    for part in parts:
-        yield (
-            f"| {part.by}: {part.name} | {part.orders} | {part.unreasonable} | {part.auc:.3f} "
-            f"| {part.recall_at_2pct:.3f} | {_shown(part.recall_within)} | {_shown(part.pairs_ordered)} |"
-        )
-
-
-def _flags(flags: Mapping[str, FlagFigures]) -> Iterable[str]:
-    yield "| flag | true ones | found by the model | raised wrongly | found with the rules | raised wrongly |"
-    yield "|---|---|---|---|---|---|"
-    for code, flag in flags.items():
-        yield (
-            f"| {code} | {flag.raised} | {_shown(flag.recall)} | {flag.false_share:.1%} "
-            f"| {_shown(flag.served_recall)} | {flag.served_false_share:.1%} |"
-        )
-
-
 def _read(read: ReadMessages | None) -> Iterable[str]:
     if read is None:
         return
@@ -162,7 +144,7 @@ def _read(read: ReadMessages | None) -> Iterable[str]:
     yield f"subject accuracy {read.subject_accuracy:.3f}. Two careful readers agree on 0.949 of kinds and"
     yield "0.973 of subjects of such messages."
     yield ""
-    yield from _flags(read.flags)
+    yield from flag_table(read.flags)
     yield ""
 
 
@@ -183,7 +165,7 @@ def _leak(leak: StyleLeak) -> list[str]:
     lines = [
         "Source told from the score of reasonable orders alone (AUC; 0.5: not at all, gate at 0.75): "
         f"{'passes' if leak.passes else '**fails**'}.",
-        f"- authored from real orders: {_shown(leak.authored)}",
+        f"- authored from real orders: {shown(leak.authored)}",
     ]
     if leak.regions is not None:
         lines.append(f"- the region that stands out most, {leak.regions[0]}: {leak.regions[1]:.3f}")
@@ -204,7 +186,8 @@ def _weak(facts: CardFacts) -> list[str]:
 
 
 def _encoder(facts: CardFacts) -> list[str]:
-    figures, name = facts.pretraining, Path(facts.recipe.encoder).name
+    figures = facts.pretraining
+    name = facts.reopened.get("encoder", Path(facts.recipe.encoder).name)
     if figures:
         lines = [
             f"Starts from the encoder `{name}` ({figures['parameters'] / 1e6:.1f}M parameters), pretrained "
@@ -213,6 +196,8 @@ def _encoder(facts: CardFacts) -> list[str]:
         ]
     else:
         lines = [f"The encoder was not trained here: `{name}`."]
+    lines += _continued(facts)
+    lines.append(f"It reads up to {facts.recipe.finetune.length} pieces of a text.")
     if facts.bundle.ngrams:
         lines += [
             "Beside it a linear model scores runs of one to four characters; both scores are added, weighted",
@@ -222,10 +207,23 @@ def _encoder(facts: CardFacts) -> list[str]:
     return lines
 
 
+def _continued(facts: CardFacts) -> Iterable[str]:
+    """What this training added to a bundle that was there; nothing where it is the first."""
+    plan = facts.recipe.finetune
+    if facts.reopened:
+        yield f"Training went on from the weights of bundle `{facts.reopened['bundle']}`,"
+        yield f"as its graph has them, for {plan.epochs} epochs."
+        if plan.frozen:
+            yield f"The embeddings and the lowest {plan.frozen} layers stayed as they were."
+        if plan.rehearsal:
+            known = f"the {len(plan.rehearsal.files)} files that bundle knew."
+            yield f"An epoch saw {plan.rehearsal.share:.0%} of {known}"
+
+
 def _rows(*models: Metrics) -> Iterable[str]:
     for field in fields(Metrics):
         if field.name in _NAMES:
-            figures = (_shown(getattr(model, field.name)) for model in models)
+            figures = (shown(getattr(model, field.name)) for model in models)
             yield f"| {_NAMES[field.name]} | {' | '.join(figures)} |"
 
 
@@ -234,10 +232,6 @@ def _scales(bundle: Bundle) -> Iterable[str]:
         weight = bundle.ngram_weights.get(group)
         beside = "" if weight is None else f", the n-grams' scores counting {weight:.3f} beside the encoder's"
         yield f"- temperature of {group}: {temperature:.3f}{beside}"
-
-
-def _shown(figure: float | None) -> str:
-    return "–" if figure is None else f"{figure:.3f}"
 
 
 def _certificate(facts: CardFacts) -> Iterable[str]:

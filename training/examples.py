@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ class Example:
 
     `flags` are the positions of those that are raised; None where nobody has looked. A `real`
     example is a citizen's message, not an authored order. A `weak` one's verdict is a presumption: it
-    holds for nearly all of its kind, not for each.
+    holds for nearly all of its kind, not for each. A `learned` one has trained the model that training
+    starts from.
     """
 
     reading: Reading
@@ -34,6 +35,7 @@ class Example:
     weak: bool = False
     flags: tuple[int, ...] | None = None
     real: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,17 @@ class LabelSlices:
         return [*grouped, *(f"flag:{code}" for code in self.flags)]
 
 
-def authored(orders: Iterable[LabelledOrder], taxonomy: Taxonomy) -> list[Example]:
-    """Labelled orders as the model reads them, with all groups."""
+def authored(
+    orders: Iterable[LabelledOrder], taxonomy: Taxonomy, learned: Collection[str] = ()
+) -> list[Example]:
+    """Labelled orders as the model reads them, with all groups; those of the `learned` files are marked."""
     return [
         Example(
             read_text(order.title, order.content).reading,
             {group: codes.index(getattr(order, group)) for group, codes in taxonomy.groups.items()},
             order.pair,
             flags=tuple(taxonomy.flag_codes.index(code) for code in order.flags),
+            learned=order.region in learned,
         )
         for order in orders
     ]

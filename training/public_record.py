@@ -7,6 +7,7 @@ how it is part of a decision, on what data it was made, how well it does, what m
 from __future__ import annotations
 
 from training.card import CardFacts
+from training.tables import shown
 
 
 def write_public_record(facts: CardFacts) -> str:
@@ -43,11 +44,11 @@ def write_public_record(facts: CardFacts) -> str:
             "| 指标 | 本模型 | 基线（字符 n-gram） |",
             "|---|---|---|",
             *(
-                f"| {name} | {_shown(getattr(test, field))} | {_shown(getattr(facts.baseline, field))} |"
+                f"| {name} | {shown(getattr(test, field))} | {shown(getattr(facts.baseline, field))} |"
                 for field, name in _FIGURES.items()
             ),
             f"| 误报不超过 2 %（相似的合理工单）且 0.1 %（{facts.real_orders} 件真实工单）时找出的不合理工单 "
-            f"| {_shown(facts.recall_within[0])} | {_shown(facts.recall_within[1])} |",
+            f"| {shown(facts.recall_within[0])} | {shown(facts.recall_within[1])} |",
             "",
             "## 五、保证",
             "",
@@ -107,7 +108,3 @@ def _flags(facts: CardFacts) -> str:
     recalls = {code: flag.served_recall for code, flag in facts.flags.items()}
     found = [f"{code} {recall:.0%}" for code, recall in recalls.items() if recall is not None]
     return "规则与模型合计找出：" + "，".join(found) if found else "测试地区没有带标记的工单"
-
-
-def _shown(figure: float | None) -> str:
-    return "–" if figure is None else f"{figure:.3f}"

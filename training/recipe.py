@@ -104,6 +104,14 @@ class RewordingPlan:
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
+class RehearsalPlan:
+    """Files of labelled orders that the starting model has learned; each epoch sees a `share` of them."""
+
+    files: tuple[str, ...]
+    share: Share
+
+
+@dataclass(frozen=True, slots=True, config=_STRICT)
 class FinetunePlan:
     """Supervised training: `weights` scale the cross-entropy of each label group and of the flags.
 
@@ -114,6 +122,8 @@ class FinetunePlan:
         pair_weight, pair_margin: the twins' margin loss and the log-odds it asks for.
         optimizer: `muon` takes it for the layers' matrices and AdamW for the rest.
         members: how many models are trained, of which the mean is kept.
+        frozen: the lowest layers that stay as they are, and the embeddings with them; none with 0.
+        rehearsal: where the start is a model that was fine-tuned before (`reopened.py`).
     """
 
     epochs: Count
@@ -131,6 +141,8 @@ class FinetunePlan:
     rewording: RewordingPlan
     optimizer: Literal["adamw", "muon"] = "adamw"
     members: Count = 1
+    frozen: Annotated[int, Field(ge=0)] = 0
+    rehearsal: RehearsalPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from data.canonical import CANONICAL_VERSION
 from data.corpus.labels import read_folder
 from data.corpus.readings import read_readings
 from data.corpus.snapshot import Snapshot, Split, freeze, read_snapshot
-from data.masking import MASKING_VERSION, read_text
+from data.masking import MASKING_VERSION
 from data.settings import ROOT
 from data.taxonomy import Taxonomy, load_taxonomy
 from models import bundle as bundles
@@ -26,6 +26,7 @@ from models.encoder_classifier import EncoderClassifier
 from models.precedents import Precedents
 from models.rules import Rules
 from training import baseline
+from training.assess import flags_of
 from training.behaviours import judge_of, read_suite, run_suite
 from training.card import CardFacts, write_card
 from training.char_ngrams import fit_char_ngrams
@@ -42,7 +43,7 @@ from training.examples import (
 )
 from training.finetune import finetune
 from training.fitted_bundle import fitted, unfitted
-from training.flags import FlagFigures, flag_figures, flag_threshold, flags_by_rules
+from training.flags import flag_threshold
 from training.graphs import served_graph
 from training.metrics import FALSE_FLAGS, REAL_FLAGS, recall_within
 from training.plots import Costs, draw_plots
@@ -51,6 +52,7 @@ from training.promises import crossed, promised
 from training.public_record import write_public_record
 from training.read_messages import read_flags, read_messages
 from training.recipe import Recipe
+from training.reopened import REOPENED
 from training.report import write_report
 from training.slices import slices
 from training.stages import Stages
@@ -79,7 +81,9 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
     tokenizer = load_tokenizer(encoder)
     weak = recipe.finetune.weak_share > 0
     messages, kept = _messages(recipe, external, taxonomy) if weak else ([], [])
-    examples = [*authored(snapshot.train, taxonomy), *messages]
+    rehearsal = recipe.finetune.rehearsal
+    learned = rehearsal.files if rehearsal else ()
+    examples = [*authored(snapshot.train, taxonomy, learned), *messages]
     labels = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
     learned_from = f"{labels} {examples_digest(examples)}"
     classifier = stages.once(
@@ -126,6 +130,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
         certificate=promise,
         broken=broken,
         pretraining=_figures(encoder / FIGURES),
+        reopened=_figures(encoder / REOPENED),
         test=test.metrics(),
         test_calibration_error=test.calibration_error(),
         baseline=linear.metrics(snapshot.test),
@@ -135,7 +140,7 @@ def run(recipe: Recipe, *, external: Path, folder: Path, out: Path, signer: Ed25
             else score(EncoderClassifier(encoder_alone), snapshot.test, taxonomy).metrics()
         ),
         real_orders=len(real),
-        flags=_flag_figures(test, flags, rules, taxonomy),
+        flags=flags_of(test, flags, rules),
         read=read_messages(kept, of_kept, flags, rules, taxonomy),
         precedents=precedent_facts,
         recall_within=(_recall_within(test, ours), _recall_within(test, theirs)),
@@ -226,18 +231,6 @@ def _recall_within(test: Scored, costs: Costs) -> float | None:
     )
 
 
-def _flag_figures(
-    test: Scored, thresholds: Mapping[str, float], rules: Rules, taxonomy: Taxonomy
-) -> dict[str, FlagFigures]:
-    readings = [read_text(order.title, order.content).reading for order in test.orders]
-    by_rules = flags_by_rules(rules, readings, taxonomy)
-    said = test.flags >= np.array([thresholds[code] for code in taxonomy.flag_codes])
-    return {
-        code: flag_figures(said[:, place], by_rules[:, place], test.raised[:, place])
-        for place, code in enumerate(taxonomy.flag_codes)
-    }
-
-
 def _leak(parts: Sequence[Scored], p_real: NDArray[np.float64]) -> StyleLeak:
     orders = [order for part in parts for order in part.orders]
     scores = np.concatenate([part.p_unreasonable for part in parts])
@@ -255,7 +248,7 @@ def _messages(recipe: Recipe, external: Path, taxonomy: Taxonomy) -> tuple[list[
 
 
 def _figures(path: Path) -> dict[str, Any]:
-    """What pretraining wrote of itself; nothing for an encoder from elsewhere."""
+    """What a pretraining or a reopening wrote of itself; nothing for an encoder that had none."""
     if not path.exists():
         return {}
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -50,7 +50,8 @@ def slices(orders: Sequence[LabelledOrder], score: Scores, real: Scores) -> list
 
 def _length(order: LabelledOrder) -> str:
     size = len(order.content)
-    return "under 40 characters" if size < 40 else "40 to 120" if size <= 120 else "over 120"
+    bounds = ((40, "under 40 characters"), (121, "40 to 120"), (251, "121 to 250"))
+    return next((name for bound, name in bounds if size < bound), "over 250")
 
 
 _DIVISIONS: dict[str, Callable[[LabelledOrder], str]] = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import pytest
@@ -28,6 +29,17 @@ def test_weak_examples_make_up_their_share_and_change_each_epoch() -> None:
     assert drawn[0] != drawn[1]
     few = sorted(chain(*epoch_batches(FIRM + WEAK[:3], 16, 0.4, 1, 0)))
     assert few == list(range(203))  # no more than there are
+
+
+def test_of_what_was_learned_before_whole_pairs_are_drawn_anew_each_epoch() -> None:
+    learned = [replace(example, learned=number < 120) for number, example in enumerate(FIRM)]
+    drawn = [set(chain(*epoch_batches(learned, 16, 0.0, 1, epoch, 0.25))) for epoch in (0, 1)]
+    for rows in drawn:
+        assert set(range(120, 200)) <= rows
+        old = rows & set(range(120))
+        assert len(old) == 30
+        assert {row ^ 1 for row in old} == old
+    assert drawn[0] != drawn[1]
 
 
 def test_twins_mostly_share_a_batch() -> None:

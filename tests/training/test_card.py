@@ -17,7 +17,7 @@ from training.metrics import Metrics
 from training.precedents import PrecedentFigures
 from training.promises import Crossed
 from training.read_messages import ReadMessages
-from training.recipe import read_recipe
+from training.recipe import RehearsalPlan, read_recipe
 from training.slices import Slice
 from training.style_leak import StyleLeak
 from training.vocabulary import build_tokenizer
@@ -45,6 +45,7 @@ def facts() -> CardFacts:
         ),
         broken=(0.012, 0.0),
         pretraining=PRETRAINED,
+        reopened={},
         test=OURS,
         test_calibration_error=0.031,
         baseline=THEIRS,
@@ -112,3 +113,15 @@ def test_an_encoder_from_elsewhere_is_named_without_its_path() -> None:
     card = write_card(replace(given, recipe=named, pretraining={}))
     assert "`bert`" in card
     assert "/somewhere" not in card
+
+
+def test_a_bundle_that_went_on_from_another_says_from_which_and_how() -> None:
+    given = facts()
+    assert "Training went on" not in write_card(given)
+    plan = replace(given.recipe.finetune, epochs=3, frozen=4, rehearsal=RehearsalPlan(("w1", "w2"), 0.5))
+    again = replace(given.recipe, encoder="var/reopened", finetune=plan)
+    card = write_card(replace(given, recipe=again, reopened={"bundle": "sha256:old", "encoder": "bert-x"}))
+    assert "Starts from the encoder `bert-x`" in card
+    assert "went on from the weights of bundle `sha256:old`,\nas its graph has them, for 3 epochs." in card
+    assert "The embeddings and the lowest 4 layers stayed as they were." in card
+    assert "An epoch saw 50% of the 2 files that bundle knew." in card

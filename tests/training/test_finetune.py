@@ -11,11 +11,12 @@ from tokenizers import Tokenizer
 from data.records import Reading
 from tests.training.conftest import TUNING
 from training import finetune as finetuning
+from training.classifier import PooledClassifier
 from training.examples import Example, LabelSlices
 from training.export import load_classifier
 from training.finetune import encode, finetune, train_member
 from training.masked_model import new_model
-from training.recipe import ShapePlan
+from training.recipe import RehearsalPlan, ShapePlan
 from training.vocabulary import build_tokenizer
 
 GROUPS = {"verdict": ("reasonable", "a", "b"), "kind": ("x", "y")}
@@ -69,6 +70,25 @@ def test_muon_learns_them_too(tokenizer: Tokenizer, encoder: Path, tmp_path: Pat
     plan = replace(PLAN, optimizer="muon")
     losses = finetune(plan, encoder, tokenizer, EXAMPLES, SLICES, tmp_path, seed=2)["losses"]
     assert losses[-1][1] < losses[0][1] / 2
+
+
+def test_frozen_layers_stay_as_they_were_and_the_head_learns(tokenizer: Tokenizer, encoder: Path) -> None:
+    before = PooledClassifier.from_pretrained(encoder, num_labels=SLICES.width, dtype=torch.float32)
+    for optimizer in ("adamw", "muon"):
+        plan = replace(PLAN, frozen=1, epochs=2, optimizer=optimizer)
+        after, losses = train_member(plan, encoder, tokenizer, EXAMPLES, SLICES, 2)
+        for name, weight in before.bert.state_dict().items():
+            torch.testing.assert_close(after.bert.state_dict()[name], weight, atol=0.0, rtol=0.0)
+        assert losses[-1][1] < losses[0][1]
+
+
+def test_what_was_learned_before_is_seen_in_its_share(
+    tokenizer: Tokenizer, encoder: Path, tmp_path: Path
+) -> None:
+    examples = [replace(example, pair=None, learned=number < 16) for number, example in enumerate(EXAMPLES)]
+    plan = replace(PLAN, epochs=2, rehearsal=RehearsalPlan(("w1",), 0.5))
+    figures = finetune(plan, encoder, tokenizer, examples, SLICES, tmp_path, seed=2)
+    assert figures["steps"] == 2 * 2  # eight new and eight of sixteen old, eight at a time
 
 
 def test_of_several_members_the_mean_is_kept(tokenizer: Tokenizer, encoder: Path, tmp_path: Path) -> None:

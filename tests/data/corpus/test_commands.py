@@ -24,7 +24,7 @@ def test_snapshot_freezes_the_committed_labels(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     manifest = read_manifest(tmp_path / "out")
     assert {name: file.orders for name, file in manifest.files.items()} == {
-        "train.jsonl": 11756,
+        "train.jsonl": 16685,
         "calibration.jsonl": 1456,
         "test.jsonl": 1224,
     }

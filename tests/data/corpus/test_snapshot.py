@@ -56,7 +56,7 @@ def test_committed_labels_freeze_by_region_without_loss(tmp_path: Path, taxonomy
     manifest = freeze(orders, Split(), tmp_path, taxonomy)
     snapshot = read_snapshot(tmp_path, taxonomy)
     assert [len(part) for part in (snapshot.train, snapshot.calibration, snapshot.test)] == [
-        11756,
+        16685,
         1456,
         1224,
     ]
