@@ -107,7 +107,7 @@ def _bias_of(product: NodeProto, graph: GraphProto) -> str:
         if node is None:
             break
         if bias := [name for name in node.input if name.endswith(".bias") and "LayerNorm" not in name]:
-            return bias[0]
+            return str(bias[0])
         made = node.output[0]
         node = next((each for each in graph.node if made in each.input), None)
     raise _unlike()

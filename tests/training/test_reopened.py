@@ -96,7 +96,8 @@ def test_training_goes_on_from_it_head_and_all(
     reopen(bundle, encoder, tmp_path)
     labels = LabelSlices(taxonomy.groups, taxonomy.flag_codes)
     examples = authored(read_folder(taxonomy)[:8], taxonomy)
-    plan = replace(TUNING, epochs=1, learning_rate=1e-9)
+    weights = {"verdict": 1.0, "kind": 0.5, "subject": 0.5, "flags": 1.0}
+    plan = replace(TUNING, epochs=1, learning_rate=1e-9, weights=weights)
     model, _ = train_member(plan, tmp_path, load_tokenizer(tmp_path), examples, labels, seed=1)
     for name, weight in weights_of(bundle.graph).items():
         torch.testing.assert_close(model.state_dict()[name], weight, atol=1e-5, rtol=1e-4)
