@@ -33,8 +33,8 @@ WORTHWHILE: Final = 1.1
 PATIENCE_S: Final = 60.0
 
 _ORDERS: Final = Path(__file__).resolve().parent / "reference" / "self_test.txt"
-# Lines that make a longer text together; the last are more than the encoder reads.
-_JOINED: Final = ((8, 12), (14, 19), (20, 27, 9), (24, 29), (22, 31, 32), (33, 24, 27, 29))
+# Lines that make a longer text together; the last is more than the encoder reads.
+_JOINED: Final = ((8, 12), (14, 19), (20, 27, 9), (24, 29), (22, 31, 32), (33, 24, 27, 29, 22, 31, 32))
 _ROUNDS: Final = 3  # of each in turn, so that a slow moment of the machine falls on both
 _TEXTS_A_LANE: Final = 4  # in one round at least: with fewer, lanes would stand idle at its end
 
