@@ -1,4 +1,4 @@
 {
- "publisher": "7FnFWXubVeuevZRM3W3aUMG5HMLSw4rIk0LxVBTlHlc=",
- "signature": "h8GaLhJBgLbntGnG1uiYu+2S+mslZ93TjxDv0qhfO/MldYj8bNNko+YVDdHSDpepT6lrc+/mFvdG7Zfrh0J0CA=="
+ "publisher": "nO5q1MUUBpcd0egu8LOzEIDZiN4+nBy6xKuGDK5G5e8=",
+ "signature": "jNZ2y76xTJjMTg4D3FI9gBPX6de9aHGXnu2xT8vqMXGA0HQBzFSRamgvaQ9HaGHYXFzGcDug9nAG+DWDxaHdDw=="
 }
