@@ -133,5 +133,5 @@ def test_no_bundle_is_not_found(tmp_path: Path, taxonomy: Taxonomy) -> None:
 
 def test_the_shipped_bundle_is_signed_by_a_known_publisher(taxonomy: Taxonomy, shipped: Path) -> None:
     read = read_bundle(shipped, taxonomy)
-    assert read.name == "default"
+    assert read.name == "update-2026-11"
     assert "Figures on the test region" in read.card
