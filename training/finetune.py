@@ -173,10 +173,10 @@ def encode(
 def _optimizers(model: PooledClassifier, plan: FinetunePlan) -> list[torch.optim.Optimizer]:
     """AdamW, or Muon for the matrices inside the layers and AdamW for the rest, as in pretraining."""
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    if plan.optimizer == "adamw":
-        return [torch.optim.AdamW(_decayed(trained), lr=plan.learning_rate, fused=True)]
     layers = {id(weight) for weight in model.bert.encoder.parameters()}
     inside = [weight for weight in trained if id(weight) in layers and weight.dim() == 2]
+    if plan.optimizer == "adamw" or not inside:  # where every layer is frozen
+        return [torch.optim.AdamW(_decayed(trained), lr=plan.learning_rate, fused=True)]
     taken = {id(weight) for weight in inside}
     rest = [weight for weight in trained if id(weight) not in taken]
     return [
